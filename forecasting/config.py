@@ -1,0 +1,270 @@
+"""The configuration: one typed, frozen object out of `conf/default.yml`, `--conf` files and `--set` values.
+
+The defaults live in `conf/default.yml` alone, so every field here is required. An unknown key or an impossible value
+raises `ConfigError` naming its path, what was expected and what came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from forecasting.errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys are refused and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class RunConfig(Section):
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+$")] | None
+
+
+class LakeConfig(Section):
+    path: str | None
+    catalog: str
+    schema_: str = Field(alias="schema")
+    model_path: str | None
+
+    @property
+    def models(self) -> str:
+        """Folder or URI of model artifacts."""
+        if self.model_path:
+            return self.model_path
+        if self.path:
+            return f"{self.path.rstrip('/')}/_models"
+        raise ConfigError("lake.model_path: expected a folder or URI, since lake.path is null; came null")
+
+
+class SourceConfig(Section):
+    dataset: str
+    path: str | None
+    filter: dict[str, str]
+
+
+class QualityConfig(Section):
+    max_quarantined_share: Share
+
+
+class SeriesConfig(Section):
+    grain: Literal["day", "week", "month"]
+    location_level: Literal["chain", "location", "group"]
+
+
+class FeaturesConfig(Section):
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+    region: str | None
+    promotion_lead: Annotated[int, Field(ge=0)]
+
+
+class ForecastConfig(Section):
+    horizon: Annotated[int, Field(ge=1, le=366)]
+    quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
+
+    @model_validator(mode="after")
+    def _levels_rise_and_hold_the_median(self) -> ForecastConfig:
+        if list(self.quantiles) != sorted(set(self.quantiles)) or 0.5 not in self.quantiles:
+            raise ValueError(f"expected rising levels with 0.5 among them, came {list(self.quantiles)}")
+        return self
+
+    @property
+    def quantile_columns(self) -> tuple[str, ...]:
+        """Column of each level: 0.1 is `p10`, 0.975 is `p97_5`."""
+        return tuple("p" + f"{level * 100:g}".replace(".", "_") for level in self.quantiles)
+
+
+class ModelConfig(Section):
+    context: Positive
+    patch: Positive | None
+    width: Positive
+    layers: Positive
+    heads: Positive
+    head_width: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    static_width: Positive
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> ModelConfig:
+        if self.width % self.heads:
+            raise ValueError(f"expected model.heads to divide model.width, came {self.heads} and {self.width}")
+        return self
+
+
+class TrainingConfig(Section):
+    ranks: Positive
+    epochs: Positive
+    max_minutes: Annotated[float, Field(gt=0)]
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_share: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip_norm: Annotated[float, Field(gt=0)]
+    origins_per_series: Positive
+    validate_every: Positive
+    validation_series: Positive
+    seed: Annotated[int, Field(ge=0)]
+    xla: bool
+    start_timeout: Positive
+    retrain: bool
+
+    @model_validator(mode="after")
+    def _ranks_share_the_batch(self) -> TrainingConfig:
+        if self.batch_size % self.ranks:
+            raise ValueError(
+                f"expected training.batch_size to be a multiple of training.ranks, came {self.batch_size} and {self.ranks}"
+            )
+        return self
+
+
+class BacktestConfig(Section):
+    models: tuple[Literal["transformer", "seasonal_naive", "recent_quantiles"], ...]
+
+
+class ScoringConfig(Section):
+    batch_size: Positive
+
+
+class InventoryConfig(Section):
+    lead_time: Annotated[int, Field(ge=0)]
+    review_period: Positive
+    service_level: Annotated[float, Field(gt=0, lt=1)]
+    pack_size: Annotated[float, Field(gt=0)]
+    demand_correlation: Annotated[float, Field(ge=0, lt=1)]
+
+
+class ReportConfig(Section):
+    path: str | None
+    random_series: Annotated[int, Field(ge=0)]
+    top_series: Annotated[int, Field(ge=0)]
+
+
+class SparkConfig(Section):
+    master: str | None
+    driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
+    shuffle_partitions: Positive | None
+
+
+class Config(Section):
+    """All settings of a run; see `conf/default.yml` for what each means."""
+
+    run: RunConfig
+    lake: LakeConfig
+    source: SourceConfig
+    quality: QualityConfig
+    series: SeriesConfig
+    features: FeaturesConfig
+    forecast: ForecastConfig
+    model: ModelConfig
+    training: TrainingConfig
+    backtest: BacktestConfig
+    scoring: ScoringConfig
+    inventory: InventoryConfig
+    report: ReportConfig
+    spark: SparkConfig
+
+    def fingerprint(self, *sections: str) -> str:
+        """Twelve hex digits that change when a setting of one of the given sections changes."""
+        return fingerprint({section: getattr(self, section).model_dump(mode="json") for section in sections})
+
+
+def fingerprint(value: Any) -> str:
+    """Twelve hex digits of a JSON-like value, the same on every machine."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def load_config(conf_files: Iterable[str | Path] = (), settings: Iterable[str] = ()) -> Config:
+    """Defaults, then each file of `conf_files`, then each `key=value` of `settings`; later wins.
+
+    Raises:
+        ConfigError: a file that cannot be read, an unknown key, an impossible value.
+    """
+    merged = read_yaml(conf_file("default.yml").read_text(encoding="utf-8"), "conf/default.yml")
+    for file in conf_files:
+        try:
+            text = Path(file).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"--conf {file}: expected a readable YAML file, came: {error.strerror}") from error
+        merged = _merge(merged, read_yaml(text, str(file)))
+    for setting in settings:
+        merged = _merge(merged, _parse_setting(setting))
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(explain(error, "configuration")) from error
+
+
+def conf_file(name: str) -> Traversable:
+    """A file of the shipped `conf` folder: inside an installed package or a zip, beside the package in a checkout.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    package = files("forecasting")
+    candidates = [package.joinpath("conf", name)]
+    if isinstance(package, Path):
+        candidates.append(package.parent.joinpath("conf", name))
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(name)
+
+
+def read_yaml(text: str, origin: str) -> dict[str, Any]:
+    """A YAML mapping; `origin` names it in errors."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{origin}: expected YAML, came: {error}") from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{origin}: expected a mapping of settings, came {type(value).__name__}")
+    return value
+
+
+def explain(error: ValidationError, what: str) -> str:
+    """A validation error as lines of `path: what was expected, came value`."""
+    lines = []
+    for problem in error.errors():
+        path = ".".join(str(part) for part in problem["loc"]) or what
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{path}: unknown key; see the keys of this section in {what}'s documentation")
+        elif problem["type"] == "missing":
+            lines.append(f"{path}: expected a value, came none")
+        elif problem["type"] == "value_error":
+            lines.append(f"{path}: {problem['ctx']['error']}")
+        else:
+            lines.append(f"{path}: {problem['msg'].replace('Input should', 'expected to')}, came {problem['input']!r}")
+    return f"Invalid {what}:\n  " + "\n  ".join(lines)
+
+
+def _parse_setting(setting: str) -> dict[str, Any]:
+    key, separator, value = setting.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {setting}: expected key=value, for example --set forecast.horizon=14")
+    nested: Any = yaml.safe_load(value) if value.strip() else None
+    for part in reversed(key.strip().split(".")):
+        nested = {part: nested}
+    return nested
+
+
+def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `change`; sections merge, everything else is replaced."""
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged

@@ -1,0 +1,1 @@
+"""Sales lines in, demand per series and period out."""

@@ -1,0 +1,172 @@
+"""Forecasts of held-out periods beside what came.
+
+The actual values travel with each series as an array, so that only a model's forecasts are joined, and only once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from forecasting.config import Config
+from forecasting.demand.aggregate import SERIES
+from forecasting.evaluation.floors import FLOORS, seasonal_scale
+from forecasting.periods import SEASON, position, shift
+
+Batches = Iterator[pa.RecordBatch]
+_HISTORY = (*SERIES, "first_period", "quantity")
+
+
+def backtest_origin(last_period: date, config: Config) -> date:
+    """Last period that forecasts of the held-out window know: a horizon before the last period of the data."""
+    return shift(last_period, -config.forecast.horizon, config.series.grain)
+
+
+def compare(sequences: DataFrame, forecasts: dict[str, DataFrame], config: Config, origin: date) -> DataFrame:
+    """Every model's forecasts of the periods after `origin`, beside what came.
+
+    All models answer for the same rows: each period that a series lives in, from its first one. A series that a model
+    does not forecast counts as a forecast of 0, which is also what floors say of a series that begins after the origin.
+
+    Args:
+        sequences: gold `sequences`.
+        forecasts: for each model of `backtest.models` that is no floor, its forecasts as of `origin`: `item_id`,
+            `location_id`, `horizon`, `mean` and the quantile columns.
+
+    Returns:
+        Columns of `backtest_forecasts` but lineage.
+    """
+    names = config.backtest.models
+    answers = [beside_actuals(sequences, forecasts[name], name, config, origin) for name in names if name not in FLOORS]
+    floors = [name for name in names if name in FLOORS]
+    if floors:
+        answers.append(floor_forecasts(sequences, floors, config, origin))
+    rows = answers[0]
+    for more in answers[1:]:
+        rows = rows.unionByName(more)
+    targets = [shift(origin, ahead, config.series.grain) for ahead in range(1, config.forecast.horizon + 1)]
+    columns = ("model", *SERIES, "forecast_origin", "target_date", "horizon", "actual", "mean")
+    return rows.withColumns(
+        {"forecast_origin": F.lit(origin), "target_date": F.element_at(F.lit(targets), F.col("horizon"))}
+    ).select(*columns, *config.forecast.quantile_columns)
+
+
+def floor_forecasts(sequences: DataFrame, floors: Sequence[str], config: Config, origin: date) -> DataFrame:
+    """Forecasts of floors, one row per floor, series and period that came.
+
+    Returns:
+        `item_id`, `location_id`, `model`, `horizon`, `actual`, `mean` and the quantile columns.
+    """
+    quantiles = config.forecast.quantile_columns
+    schema = "item_id string, location_id string, model string, horizon int, actual double, mean double"
+    schema += "".join(f", {name} double" for name in quantiles)
+    return sequences.select(*_HISTORY).mapInArrow(_floor_rows(tuple(floors), config, origin), schema)
+
+
+def beside_actuals(sequences: DataFrame, forecasts: DataFrame, model: str, config: Config, origin: date) -> DataFrame:
+    """A model's forecasts with what came: the columns of `floor_forecasts`."""
+    values = ("mean", *config.forecast.quantile_columns)
+    came = held_out(sequences, config, origin).select(*SERIES, "actuals")
+    joined = came.join(forecasts.select(*SERIES, "horizon", *values), on=list(SERIES), how="left")
+    every_period = F.sequence(F.lit(1), F.lit(config.forecast.horizon))
+    periods = F.when(F.col("horizon").isNull(), every_period).otherwise(F.array("horizon"))
+    return (
+        joined.withColumn("horizon", F.explode(periods))
+        .select(
+            *SERIES,
+            F.lit(model).alias("model"),
+            "horizon",
+            F.element_at("actuals", F.col("horizon")).alias("actual"),
+            *(F.coalesce(name, F.lit(0.0)).alias(name) for name in values),
+        )
+        .where(F.col("actual").isNotNull())
+    )
+
+
+def held_out(sequences: DataFrame, config: Config, origin: date) -> DataFrame:
+    """What came after the origin, and the scale that MASE divides by, one row per series.
+
+    Returns:
+        `item_id`, `location_id`, `actuals`: array of H values, null where the series has no such period; `scale`: see
+        `seasonal_scale`.
+    """
+    schema = "item_id string, location_id string, actuals array<double>, scale double"
+    return sequences.select(*_HISTORY).mapInArrow(_held_out_rows(config, origin), schema)
+
+
+def _held_out_rows(config: Config, origin: date) -> Callable[[Batches], Batches]:
+    grain, horizon = config.series.grain, config.forecast.horizon
+
+    def held_out_rows(batches: Batches) -> Batches:
+        for batch in batches:
+            history, actuals = split(batch, grain, origin, horizon)
+            offsets = pa.array(np.arange(batch.num_rows + 1) * horizon, pa.int32())
+            yield pa.RecordBatch.from_pydict(
+                {
+                    **{name: batch[name] for name in SERIES},
+                    "actuals": pa.ListArray.from_arrays(offsets, pa.array(actuals.ravel(), from_pandas=True)),
+                    "scale": seasonal_scale(history, SEASON[grain]),
+                }
+            )
+
+    return held_out_rows
+
+
+def _floor_rows(floors: tuple[str, ...], config: Config, origin: date) -> Callable[[Batches], Batches]:
+    grain, horizon, levels = config.series.grain, config.forecast.horizon, config.forecast.quantiles
+    quantile_columns = config.forecast.quantile_columns
+
+    def floor_rows(batches: Batches) -> Batches:
+        for batch in batches:
+            history, actuals = split(batch, grain, origin, horizon)
+            series, ahead = np.nonzero(~np.isnan(actuals))
+            taken = pa.array(series)
+            shared = {name: batch[name].take(taken) for name in SERIES}
+            came = {"horizon": (ahead + 1).astype(np.int32), "actual": actuals[series, ahead]}
+            for floor in floors:
+                mean, quantiles = FLOORS[floor](history, SEASON[grain], horizon, levels)
+                by_level = quantiles[series, ahead].T  # [K, rows]
+                yield pa.RecordBatch.from_pydict(
+                    {
+                        **shared,
+                        "model": pa.repeat(floor, len(series)),
+                        **came,
+                        "mean": mean[series, ahead],
+                        **dict(zip(quantile_columns, by_level, strict=True)),
+                    }
+                )
+
+    return floor_rows
+
+
+def split(batch: pa.RecordBatch, grain: str, origin: date, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each series' history up to the origin, and what came in the `horizon` periods after it.
+
+    Args:
+        batch: `first_period` and `quantity` of n series.
+
+    Returns:
+        history [n, periods] aligned on the right, NaN before the first period; actuals [n, H], NaN where the series has
+        no such period. Both float64.
+    """
+    first = position(batch["first_period"].to_numpy(zero_copy_only=False), grain)
+    length = batch["quantity"].value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    values = batch["quantity"].flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    start = np.cumsum(length) - length
+    # Periods up to the origin; for a series that begins after it, less those from the origin to its first.
+    known = position(np.datetime64(origin), grain) + 1 - first
+    width = max(0, int(known.max(initial=0)))
+
+    def at(index: np.ndarray) -> np.ndarray:
+        lives = (index >= 0) & (index < length[:, None])
+        picked = np.full(index.shape, np.nan)
+        picked[lives] = values[(index + start[:, None])[lives]]
+        return picked
+
+    history = at(known[:, None] + np.arange(-width, 0))
+    return history, at(known[:, None] + np.arange(horizon))

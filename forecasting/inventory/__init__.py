@@ -1,0 +1,1 @@
+"""Forecasts and stock in, what to order now out."""

@@ -1,0 +1,113 @@
+"""Safety stock, reorder point, order quantity and stock-out risk per series, from forecasts and stock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from forecasting.config import Config
+from forecasting.contracts import INVENTORY_PLAN
+from forecasting.demand.aggregate import SERIES
+from forecasting.inventory.distribution import CountDemand, period_variance, sum_moments
+from forecasting.periods import DAYS, SEASON
+
+TERMS = ("on_hand", "on_order", "lead_time", "review_period", "pack_size")
+_LINEAGE = ("model_version", "data_version", "run_id", "created_at")
+_COLUMNS = tuple(column for column in INVENTORY_PLAN.columns if column.name not in _LINEAGE)
+_DECIDED = _COLUMNS[[column.name for column in _COLUMNS].index("protection_periods") :]
+
+
+def build_plan(forecasts: DataFrame, stock: DataFrame, config: Config) -> DataFrame:
+    """One decision per series, as of the origin of its forecasts.
+
+    An order placed now must last until the one after it arrives: for lead time + review period (Silver, Pyke & Thomas,
+    Inventory and Production Management in Supply Chains, 7.3: periodic review, order up to a level). Where that reaches
+    past the horizon, the mean of the forecast's last season stands for each further period. A series without stock
+    terms has those of the configuration, nothing on hand and nothing on order.
+
+    Args:
+        forecasts: `forecasts` of one origin.
+        stock: bronze `stock`.
+
+    Returns:
+        Columns of `inventory_plan` but lineage.
+    """
+    ahead = F.struct("horizon", "mean", *config.forecast.quantile_columns)
+    series = forecasts.groupBy(*SERIES, F.col("forecast_origin").alias("plan_date")).agg(
+        F.array_sort(F.collect_list(ahead)).alias("ahead")
+    )
+    terms = _with_defaults(series.join(stock.select(*SERIES, *TERMS), on=list(SERIES), how="left"), config)
+    schema = ", ".join(f"{column.name} {column.type}" for column in _COLUMNS)
+    return terms.mapInArrow(_decide_batches(config), schema)
+
+
+def _with_defaults(series: DataFrame, config: Config) -> DataFrame:
+    ours = config.inventory
+    defaults = {
+        "on_hand": 0.0,
+        "on_order": 0.0,
+        "lead_time": ours.lead_time,
+        "review_period": ours.review_period,
+        "pack_size": float(ours.pack_size),
+    }
+    return series.withColumns({name: F.coalesce(name, F.lit(value)) for name, value in defaults.items()})
+
+
+def _decide_batches(config: Config) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """A function for mapInArrow: series with `ahead` and terms in, decisions out."""
+
+    def decide_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            ahead = batch["ahead"].flatten()
+            names = ("mean", *config.forecast.quantile_columns)
+            by_name = (ahead.field(name).to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1) for name in names)
+            mean, *quantiles = by_name  # [series, H] each
+            terms = pd.DataFrame({name: batch[name].to_numpy(zero_copy_only=False) for name in TERMS})
+            decided = decide(mean, np.stack(quantiles, axis=-1), terms, config)
+            given = {column.name: batch[column.name] for column in _COLUMNS if column not in _DECIDED}
+            yield pa.RecordBatch.from_pydict(given | {name: decided[name].to_numpy() for name in decided})
+
+    return decide_batches
+
+
+def decide(mean: np.ndarray, quantiles: np.ndarray, terms: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """The decisions of n series.
+
+    Args:
+        mean: expected demand of each period ahead, [n, H], units.
+        quantiles: [n, H, K], units.
+        terms: n rows with the columns `TERMS`, without nulls.
+
+    Returns:
+        n rows with the columns of `inventory_plan` from `protection_periods` on.
+    """
+    grain, ours = config.series.grain, config.inventory
+    days = (terms["lead_time"] + terms["review_period"]).to_numpy()
+    periods = np.maximum(np.ceil(days / DAYS[grain] - 1e-9), 1).astype(np.int32)
+    variance = period_variance(mean, quantiles, config.forecast.quantiles)
+    demand = CountDemand(*sum_moments(mean, variance, periods, ours.demand_correlation, SEASON[grain]))
+    reorder_point = demand.quantile(ours.service_level)
+    position = (terms["on_hand"] + terms["on_order"]).to_numpy()
+    order = packed(reorder_point - position, terms["pack_size"].to_numpy())
+    return pd.DataFrame(
+        {
+            "protection_periods": periods,
+            "protection_demand": demand.mean,
+            "protection_demand_std": np.sqrt(demand.variance),
+            "safety_stock": reorder_point - demand.mean,
+            "reorder_point": reorder_point,
+            "order_quantity": order,
+            "stock_out_probability": demand.exceeds(position),
+            "stock_out_probability_after_order": demand.exceeds(position + order),
+        }
+    )
+
+
+def packed(units: np.ndarray, pack_size: np.ndarray) -> np.ndarray:
+    """Units rounded up to whole packs; 0 where none are needed. Both and the result [n]."""
+    return np.ceil(np.maximum(units, 0.0) / pack_size - 1e-9) * pack_size

@@ -1,0 +1,45 @@
+"""Periods: the days, weeks (from Monday) or months that a series counts in."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+from pandas import Period
+
+_FREQUENCY = {"day": "D", "week": "W-SUN", "month": "M"}
+_NUMPY_UNIT = {"day": "D", "month": "M"}
+
+#: Periods after which demand repeats itself: a week of days, a year of weeks, a year of months.
+SEASON = {"day": 7, "week": 52, "month": 12}
+#: Periods that the model reads as one token, unless model.patch says otherwise.
+PATCH = {"day": 7, "week": 4, "month": 3}
+#: Mean length of a period in days.
+DAYS = {"day": 1.0, "week": 7.0, "month": 365.25 / 12}
+
+_MONDAY = np.datetime64("1970-01-05", "D")
+
+
+def shift(start: date, periods: int, grain: str) -> date:
+    """First day of the period that lies `periods` after the one holding `start`."""
+    return (Period(start, freq=_FREQUENCY[grain]) + periods).start_time.date()
+
+
+def position(days: np.ndarray, grain: str) -> np.ndarray:
+    """Number of the period that holds each day, counted from a fixed origin: neighbours differ by one.
+
+    Args:
+        days: any shape, `datetime64[D]`.
+
+    Returns:
+        The same shape, int64.
+    """
+    days = np.asarray(days, "datetime64[D]")
+    if grain == "week":
+        return (days - _MONDAY).astype(np.int64) // 7
+    return days.astype(f"datetime64[{_NUMPY_UNIT[grain]}]").astype(np.int64)
+
+
+def starts(first: date, count: int, grain: str) -> list[date]:
+    """First days of `count` periods, from the one holding `first`."""
+    return [shift(first, index, grain) for index in range(count)]

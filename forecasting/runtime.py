@@ -1,0 +1,114 @@
+"""What every job shares: its command line, its run (configuration, session, lake, lineage), and how a stage is shown."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.sql import SparkSession
+from rich.console import Console
+
+from forecasting.config import Config, load_config
+from forecasting.errors import ForecastingError
+from forecasting.lake import Lake
+from forecasting.progress import Progress
+from forecasting.session import build_session
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its settings, where its tables are, and what it writes on every row."""
+
+    config: Config
+    spark: SparkSession
+    lake: Lake
+    progress: Progress
+    id: str
+    created_at: datetime
+
+    def lineage(self, **more: Any) -> dict[str, Any]:
+        """The columns that say where a row comes from."""
+        return {"run_id": self.id, "created_at": self.created_at, **more}
+
+    def stage(self, name: str, execute: Callable[[Run], Figures]) -> Figures:
+        """Runs one stage, shows it, and notes it in `run_stages`."""
+        started = time.monotonic()
+        with self.progress.stage(name):
+            figures = execute(self)
+        seconds = time.monotonic() - started
+        self.progress.say(f"[bold]{name:<10}[/bold] {seconds:6.1f} s   {describe(figures)}")
+        note_stage(self, name, seconds, figures)
+        return figures
+
+
+def start_run(config: Config, name: str) -> Run:
+    """The run of a job: a session, the lake, and an id."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # Spark would start its workers with any python3
+    started = datetime.now(UTC).replace(microsecond=0)
+    spark = build_session(config, name)
+    console = Console(soft_wrap=True)
+    run_id = config.run.id or started.strftime("%Y%m%dT%H%M%SZ")
+    return Run(config, spark, Lake(spark, config), Progress(console, spark), run_id, started)
+
+
+def note_stage(run: Run, name: str, seconds: float, figures: Figures) -> None:
+    """One row of `run_stages`; noting the same stage again replaces it."""
+    row = run.lineage(
+        stage=name, seconds=seconds, peak_memory_gib=run.progress.peak_memory, figures=json.dumps(figures, default=str)
+    )
+    run.lake.write(run.lake.frame([row], "run_stages"), "run_stages", replacing={"run_id": run.id, "stage": name})
+
+
+def describe(figures: Figures) -> str:
+    """Figures as one line: `1,234 rows, 5 series`."""
+    parts = []
+    for name, value in figures.items():
+        shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
+        parts.append(f"{name.replace('_', ' ')} {shown}")
+    return ", ".join(parts)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that every job takes."""
+    parser.add_argument("--conf", action="append", default=[], metavar="FILE", help="YAML file of settings; repeatable, later wins")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable, wins over files")
+
+
+def entry_point(name: str, execute: Callable[[Run], Figures]) -> Callable[[Sequence[str] | None], None]:
+    """The `main` of a job: what spark-submit, Databricks' wheel tasks and console scripts call."""
+
+    def main(argv: Sequence[str] | None = None) -> None:
+        parser = argparse.ArgumentParser(prog=f"forecasting {name}", description=execute.__doc__)
+        add_options(parser)
+        options = parser.parse_args(argv)
+        with friendly_errors():
+            run_job(name, execute, load_config(options.conf, options.set))
+
+    return main
+
+
+def run_job(name: str, execute: Callable[[Run], Figures], config: Config) -> Figures:
+    """Starts a run of one stage and carries it out."""
+    return start_run(config, name).stage(name, execute)
+
+
+class friendly_errors:  # noqa: N801 - reads as a statement: `with friendly_errors():`
+    """Prints an error that the user can mend as one message instead of a traceback, and exits with status 2."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, ForecastingError):
+            Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/bold red] {error}", highlight=False)
+            raise SystemExit(2) from error
+        return False

@@ -1,0 +1,1 @@
+"""Sequences and a model in, a probabilistic forecast for every series out."""

