@@ -264,7 +264,7 @@ FORECASTS = Table(
 BACKTEST_FORECASTS = Table(
     "backtest_forecasts",
     "gold",
-    "Forecasts of held-out periods beside what came, per model.",
+    "Forecasts of held-out periods beside what came, per model; each model has the same rows.",
     (
         _required("model", "string", "transformer, or the name of a floor"),
         *_FORECAST_KEY,
@@ -286,9 +286,11 @@ BACKTEST_METRICS = Table(
     (
         _required("model", "string", "transformer, or the name of a floor"),
         _required("forecast_origin", "date", "last period whose demand the forecasts knew"),
-        _required("metric", "string", "mse, rmse, wape, mase, wql, bias, coverage, or below_<level>"),
+        _required(
+            "metric", "string", "mse, rmse, wape, mase, wql, bias, coverage, below_<level> or at_or_below_<level>, as below_0.1"
+        ),
         Column("value", "double", "value; null where it is not defined, for example with no demand at all"),
-        _required("series", "bigint", "series that the value rests on"),
+        _required("series", "bigint", "series that the value rests on; for mase those with a scale above 0"),
         MODEL_VERSION,
         DATA_VERSION,
         RUN,
@@ -311,12 +313,12 @@ INVENTORY_PLAN = Table(
         _required("review_period", "int", "days between two orders"),
         _required("pack_size", "double", "units that the order is rounded up to"),
         _required("protection_periods", "int", "periods that this order must cover: lead time + review period"),
-        _required("protection_demand", "double", "expected demand over the protection interval, units"),
+        _required("protection_demand", "double", "expected demand over protection_periods, units"),
         _required("protection_demand_std", "double", "its standard deviation, units"),
         _required("safety_stock", "double", "reorder_point - protection_demand, units"),
-        _required("reorder_point", "double", "stock position up to which is ordered: service-level quantile of protection-interval demand"),
+        _required("reorder_point", "double", "service-level quantile of demand over protection_periods, units"),
         _required("order_quantity", "double", "units to order now"),
-        _required("stock_out_probability", "double", "probability of a stock-out in the interval if nothing is ordered"),
+        _required("stock_out_probability", "double", "probability that demand over protection_periods exceeds the stock"),
         _required("stock_out_probability_after_order", "double", "the same once order_quantity is ordered"),
         MODEL_VERSION,
         DATA_VERSION,

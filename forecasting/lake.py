@@ -85,9 +85,10 @@ class Lake:
             LakeError: a column of the contract is missing or one too many came.
         """
         contract = TABLES[table]
+        conforming = self._conform(df, contract)
         self._create(contract)
         condition = " AND ".join(f"`{column}` = {_literal(value)}" for column, value in (replacing or {}).items())
-        writer = self._conform(df, contract).write.format("delta").mode("overwrite")
+        writer = conforming.write.format("delta").mode("overwrite")
         if condition:
             writer = writer.option("replaceWhere", condition).option("mergeSchema", "true")
         else:

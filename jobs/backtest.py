@@ -3,6 +3,7 @@
     spark-submit --py-files dist/forecasting.zip jobs/backtest.py --conf conf/prod.yml
 """
 
+import pandas as pd
 from pyspark.sql import functions as F
 
 from forecasting.evaluation.backtest import backtest_origin, compare, held_out
@@ -22,7 +23,8 @@ def execute(run: Run) -> Figures:
     artifact, model_version = latest_model(config, data["version"])
     lineage = run.lineage(data_version=data["version"], model_version=model_version)
 
-    forecasts = {"transformer": forecast(sequences, lake.read("calendar_features"), artifact, config, origin)}
+    calendar = pd.DataFrame(rows(lake.read("calendar_features")))
+    forecasts = {"transformer": forecast(sequences, calendar, artifact, config, origin)}
     answers = compare(sequences, forecasts, config, origin)
     lake.write(with_lineage(answers, **lineage), "backtest_forecasts", replacing={"forecast_origin": origin})
 

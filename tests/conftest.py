@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -40,6 +41,9 @@ TINY = (
     "training.xla=false",
 )
 _schemas = itertools.count()
+
+# A test's JVM lives for minutes: compiling its code twice, the second time thoroughly, would cost most of them.
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 
 @pytest.fixture(scope="session")

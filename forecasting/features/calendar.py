@@ -37,7 +37,8 @@ def calendar_features(
     names = _holiday_names(periods[0] - timedelta(FAR), end + timedelta(FAR), features)
     for event in events:
         names.setdefault(event["date"], []).append(event["event"])
-    days = pd.Series(sorted(names), dtype="datetime64[ns]")
+    names = dict(sorted(names.items()))
+    days = pd.Series(list(names), dtype="datetime64[ns]")
     frame = pd.DataFrame({"period_start": pd.to_datetime(periods)})
     following = pd.to_datetime([*periods[1:], end])
     start = frame["period_start"]

@@ -27,7 +27,7 @@ def promotion_spans(promotions: DataFrame, locations: DataFrame, level: str) -> 
     Returns:
         `item_id`, `location_id`, `spans`: array of struct(starts_on, ends_on, display, mailer), shares from 0 to 1.
     """
-    sizes = at_location_level(locations, locations, level).groupBy("location_id").agg(F.count(F.lit(1)).alias("size"))
+    sizes = at_location_level(locations.select("location_id"), locations, level).groupBy("location_id").agg(F.count(F.lit(1)).alias("size"))
     local = promotions.where(F.col("location_id").isNotNull())
     local = at_location_level(local, locations, level)
     span = (*SERIES, "starts_on", "ends_on")

@@ -21,9 +21,9 @@ def period_variance(mean: np.ndarray, quantiles: np.ndarray, levels: Sequence[fl
     """Variance of a distribution that is known by its quantiles and its mean.
 
     The quantile function is linear between the levels. Below the lowest it goes on with the slope of the first piece,
-    down to 0 at most. Above the highest it is an exponential tail; the excess over the highest quantile, on average over
-    the tail, is what continues the slope of the last piece, or what the mean asks for where that is more: demand that is
-    0 at every level and 0.05 on average still varies.
+    down to 0 at most. Above the highest it is an exponential tail, whose mean excess over the highest quantile is what
+    continues the slope of the last piece, or what the mean asks for where that is more: demand that is 0 at every level
+    and 0.05 on average still varies.
 
     Args:
         mean: [...], units.

@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from forecasting.config import Config
-from forecasting.contracts import INVENTORY_PLAN
-from forecasting.demand.aggregate import SERIES
+from forecasting.contracts import INVENTORY_PLAN, STOCK
+from forecasting.errors import LakeError
 from forecasting.inventory.distribution import CountDemand, period_variance, sum_moments
 from forecasting.periods import DAYS, SEASON
 
+SERIES = STOCK.key
 TERMS = ("on_hand", "on_order", "lead_time", "review_period", "pack_size")
 _LINEAGE = ("model_version", "data_version", "run_id", "created_at")
 _COLUMNS = tuple(column for column in INVENTORY_PLAN.columns if column.name not in _LINEAGE)
@@ -36,6 +38,9 @@ def build_plan(forecasts: DataFrame, stock: DataFrame, config: Config) -> DataFr
 
     Returns:
         Columns of `inventory_plan` but lineage.
+
+    Raises:
+        LakeError: series are forecast for different numbers of periods (when the frame is computed).
     """
     ahead = F.struct("horizon", "mean", *config.forecast.quantile_columns)
     series = forecasts.groupBy(*SERIES, F.col("forecast_origin").alias("plan_date")).agg(
@@ -63,6 +68,10 @@ def _decide_batches(config: Config) -> Callable[[Iterator[pa.RecordBatch]], Iter
 
     def decide_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
+            horizons = batch["ahead"].value_lengths()
+            if len(horizons.unique()) > 1:
+                shortest, longest = pc.min_max(horizons).values()
+                raise LakeError(f"Table forecasts: expected as many rows of each series, came {shortest} to {longest}.")
             ahead = batch["ahead"].flatten()
             names = ("mean", *config.forecast.quantile_columns)
             by_name = (ahead.field(name).to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1) for name in names)

@@ -40,7 +40,7 @@ class DemandTransformer(keras.Model):
         self.head_state = keras.layers.Dense(spec.head_width, name="head_state")
         self.head_day = keras.layers.Dense(spec.head_width, use_bias=False, name="head_day")
         self.head_calendar = keras.layers.Dense(spec.head_width, use_bias=False, name="head_calendar")
-        self.head_hidden = keras.layers.Dense(spec.head_width, activation="gelu", name="head_hidden")
+        self.head_hidden = keras.layers.Dense(spec.head_width, activation="relu", name="head_hidden")
         self.head_out = keras.layers.Dense(len(spec.quantiles) + 1, name="head_out")
         self.horizon = keras.layers.Embedding(spec.horizon, spec.head_width, name="horizon")
 
@@ -57,7 +57,7 @@ class DemandTransformer(keras.Model):
         days = self.days_ahead(inputs, origins, scale)
         calendar = tf.gather(inputs["calendar"], self._ahead(origins))[..., :CALENDAR]  # [O, H, CALENDAR]
         shared = self.head_calendar(calendar) + self.horizon(tf.range(self.spec.horizon))
-        hidden = tf.nn.gelu(self.head_state(states)[:, :, None] + self.head_day(days) + shared)
+        hidden = tf.nn.relu(self.head_state(states)[:, :, None] + self.head_day(days) + shared)
         out = self.head_out(self.head_hidden(hidden))
         lowest, rises = out[..., :1], tf.nn.softplus(out[..., 1:-1])
         quantiles = tf.concat([lowest, lowest + tf.cumsum(rises, axis=-1)], axis=-1)
@@ -126,7 +126,7 @@ class Block(keras.layers.Layer):
         self.norm_feed = keras.layers.LayerNormalization(epsilon=1e-5, name="norm_feed")
         self.qkv = keras.layers.Dense(3 * spec.width, use_bias=False, name="qkv")
         self.out = keras.layers.Dense(spec.width, name="out")
-        self.feed = keras.layers.Dense(4 * spec.width, activation="gelu", name="feed")
+        self.feed = keras.layers.Dense(4 * spec.width, activation="relu", name="feed")
         self.back = keras.layers.Dense(spec.width, name="back")
 
     def call(self, x: tf.Tensor, bias: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -60,7 +61,7 @@ class Checkpoints:
                     told = json.loads(arrays["told"].tobytes().decode())
                     values = [arrays[f"v{i:04d}"] for i in range(len(variables))]
                     best = [arrays[n] for n in sorted(arrays.files) if n.startswith("b")]
-            except (ValueError, KeyError, OSError, EOFError):
+            except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
                 continue  # cut short by a crash of the storage: the one before it is whole
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
@@ -108,7 +109,8 @@ def fit(
         state.step, waited = state.step + 1, waited + wait
         state.seconds = time.monotonic() - started
         last = state.step == trainer.steps
-        if state.step % TALK_EVERY == 0 or last:
+        due = state.step % config.validate_every == 0
+        if state.step % TALK_EVERY == 0 or due or last:  # so that no checkpoint holds weights that are not numbers
             mean_loss, late = ring.sum([float(loss) / ring.size, float(state.seconds > 60 * config.max_minutes)])
             if not math.isfinite(mean_loss):
                 raise TrainingError(
@@ -119,7 +121,7 @@ def fit(
             rate = (state.step - before) * config.batch_size / max(state.seconds, 1e-9)
             told = {"step": state.step, "steps": trainer.steps, "loss": mean_loss, "series_per_second": rate}
             report(told | {"waiting": waited / max(state.seconds, 1e-9), "seconds": state.seconds})
-        if state.step % config.validate_every == 0 or last:
+        if due or last:
             trainer.validate(state, report)
             if ring.rank == 0:
                 checkpoints.save(state, trainer.variables)

@@ -6,6 +6,7 @@ calendar, the vocabularies and the ranks' small reports.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyspark import BarrierTaskContext
@@ -111,7 +113,18 @@ def _launch(sequences: DataFrame, task: RankTask, slots: int) -> dict[str, Any]:
     shards = sequences.repartition(ranks, "item_id", "location_id").sortWithinPartitions("item_id", "location_id")
     told = shards.mapInArrow(rank_function(task), RESULT, barrier=True)
     results = {row["rank"]: json.loads(row["result"]) for row in told.collect()}  # one small row a rank
+    if len({result["weights_at_end"] for result in results.values()}) > 1:
+        artifact.delete(f"{task.folder}/{artifact.FILE}")
+        raise TrainingError(
+            "Training: expected all ranks to end with the same weights, came different ones, so gradients were not averaged. "
+            "Check that every worker has the same versions of Horovod, TensorFlow and Keras."
+        )
     return results[0]
+
+
+def digest(model) -> str:
+    """Fingerprint of a model's weights."""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in model.get_weights())).hexdigest()[:12]
 
 
 def rank_function(task: RankTask) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -153,6 +166,7 @@ def run_rank(
         with joining as ring:
             # Each rank starts from weights of its own; the broadcast of rank 0's makes them equal.
             model = build_model(task.spec, task.config.seed + rank)
+            weights = {"weights_at_start": digest(model)}
             checkpoints = Checkpoints(f"{task.folder}/checkpoints")
             told = Reporter(f"{task.folder}/{PROGRESS_FILE}", task.config.ranks) if rank == 0 else lambda message: None
             state = fit(model, shard, task.config, ring, checkpoints, told)
@@ -167,8 +181,8 @@ def run_rank(
                 packed = artifact.pack(task.spec, state.best_weights, task.note | {"result": result})
                 artifact.write_bytes(f"{task.folder}/{artifact.FILE}", packed)
                 checkpoints.clear()
-                return result
-            return {"rank": rank}
+                weights |= result
+            return weights | {"weights_at_end": digest(model)}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -218,5 +232,5 @@ def _threads(df: DataFrame, config: Config) -> int:
 
 
 def _note(config: Config) -> dict[str, Any]:
-    packages = {name: version(name) for name in ("keras", "numpy", "pyarrow") if name}
+    packages = {name: version(name) for name in ("keras", "numpy", "pyarrow")}
     return {"configuration": config.model_dump(mode="json", by_alias=True), "packages": packages, "python": platform.python_version()}

@@ -21,8 +21,14 @@ ALLOWED = {
     "inventory": {"evaluation", "features"},
     "report": {"evaluation", "features", "inventory"},
 }
-#: Calls that bring a whole frame to the driver, in functions whose result cannot grow with the number of series.
-MAY_COLLECT: set[tuple[str, str]] = set()
+#: Functions that bring a whole frame to the driver, and why it cannot grow with the number of series.
+MAY_COLLECT = {
+    ("forecasting/lake.py", "rows"): "refuses more than a few thousand rows",
+    ("forecasting/training/train.py", "_launch"): "one row a rank",
+    ("jobs/train.py", "execute"): "the calendar, one row a period",
+    ("jobs/backtest.py", "execute"): "the calendar, one row a period",
+    ("jobs/score.py", "execute"): "the calendar, one row a period",
+}
 
 
 def imports(file: Path) -> set[str]:
@@ -83,7 +89,7 @@ def test_one_module_builds_a_session():
 def test_packages_import_only_what_lies_below_them(package):
     for file in (ROOT / "forecasting" / package).rglob("*.py"):
         used = {name.split(".")[1] for name in imports(file) if name.startswith("forecasting.")}
-        above = used - FOUNDATION - ALLOWED[package] - {package, "lake", "progress"}
+        above = used - FOUNDATION - ALLOWED[package] - {package, "lake", "progress", "__version__"}
         assert not above, f"{file.relative_to(ROOT)} imports {sorted(above)}"
 
 
@@ -95,7 +101,6 @@ def test_the_foundation_stands_alone():
 
 
 def test_nothing_that_grows_with_the_series_comes_to_the_driver():
-    """`toPandas` and `collect` appear nowhere; `lake.rows` refuses more than a few thousand rows, `first` takes one."""
     found = set()
     for file in CODE:
         for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -105,4 +110,5 @@ def test_nothing_that_grows_with_the_series_comes_to_the_driver():
                 called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
                 if called and node.func.attr in {"toPandas", "collect", "toLocalIterator", "toArrow", "collectAsMap"}:
                     found.add((file.relative_to(ROOT).as_posix(), function.name))
-    assert found - MAY_COLLECT == {("forecasting/lake.py", "rows")}
+    assert found <= set(MAY_COLLECT)
+    assert set(MAY_COLLECT) <= found, "a function left this list: take it out"

@@ -1,0 +1,96 @@
+"""The loop on one rank: it learns, repeats, resumes to the same weights, and stops with a clear word."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from small_sequences import ORIGIN, small_axis, small_config, small_sequences, small_spec
+
+from forecasting.errors import TrainingError
+from forecasting.models import artifact
+from forecasting.models.build import build_model
+from forecasting.training.loop import Checkpoints, Trainer, fit, total_steps
+from forecasting.training.ring import SingleRank
+from forecasting.training.shard import Shard
+
+SETTINGS = ("training.batch_size=8", "training.ranks=1", "training.epochs=4", "training.validate_every=4", "training.origins_per_series=4")
+
+
+@pytest.fixture
+def shard(tmp_path):
+    folder = tmp_path / "shard"
+    folder.mkdir()
+    shard = Shard(folder, small_spec(), small_axis(), ORIGIN)
+    shard.fill([small_sequences()])
+    return shard
+
+
+def training(*settings):
+    return small_config(*SETTINGS, *settings).training
+
+
+class Stopped(Exception):
+    pass
+
+
+@dataclass
+class StopAt:
+    """A report that breaks off training, as a crash would."""
+
+    step: int
+    seen: list
+
+    def __call__(self, message):
+        self.seen.append(message)
+        if "validation_wql" in message and message["step"] > self.step:
+            raise Stopped
+
+
+def test_training_lowers_the_validation_loss(shard, tmp_path):
+    state = fit(build_model(shard.spec, 1), shard, training("training.epochs=40"), SingleRank(), Checkpoints(str(tmp_path / "c")), lambda m: None)
+    assert state.step == total_steps(24, training("training.epochs=40")) == 120
+    assert state.best < 0.9 * state.history[0]["wql"]
+
+
+def test_a_resumed_training_ends_with_the_same_weights(shard, tmp_path):
+    config = training()
+    whole = build_model(shard.spec, 1)
+    fit(whole, shard, config, SingleRank(), Checkpoints(str(tmp_path / "whole")), lambda m: None)
+    checkpoints, seen = Checkpoints(str(tmp_path / "cut")), []
+    with pytest.raises(Stopped):
+        fit(build_model(shard.spec, 1), shard, config, SingleRank(), checkpoints, StopAt(4, seen))
+    resumed = build_model(shard.spec, 99)
+    fit(resumed, shard, config, SingleRank(), checkpoints, seen.append)
+    assert {"resumed": 4, "steps": 12} in seen
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_checkpoint_cut_short_gives_way_to_the_one_before(shard, tmp_path):
+    checkpoints = Checkpoints(str(tmp_path / "c"))
+    fit(build_model(shard.spec, 1), shard, training(), SingleRank(), checkpoints, lambda m: None)
+    newest = sorted((tmp_path / "c").iterdir())[-1]
+    assert len(list((tmp_path / "c").iterdir())) == 2
+    newest.write_bytes(newest.read_bytes()[:1000])
+    trainer = Trainer(build_model(shard.spec, 2), shard, training(), SingleRank(), 12)
+    assert trainer.resume(checkpoints).step == 8
+
+
+def test_no_series_is_a_clear_error(tmp_path):
+    empty = Shard(tmp_path, small_spec(), small_axis(), ORIGIN)
+    empty.fill([small_sequences().slice(0, 0)])
+    with pytest.raises(TrainingError, match="at least one series on each"):
+        fit(build_model(empty.spec, 1), empty, training(), SingleRank(), Checkpoints(str(tmp_path / "c")), lambda m: None)
+
+
+def test_a_loss_that_is_no_number_stops_with_a_clear_word(shard, tmp_path):
+    model = build_model(shard.spec, 1)
+    model.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
+    with pytest.raises(TrainingError, match="expected a finite loss, came nan"):
+        fit(model, shard, training(), SingleRank(), Checkpoints(str(tmp_path / "c")), lambda m: None)
+    assert artifact.list_files(str(tmp_path / "c")) == []
+
+
+def test_time_ends_training_at_the_best_weights_so_far(shard, tmp_path):
+    state = fit(build_model(shard.spec, 1), shard, training("training.max_minutes=0.0001", "training.epochs=50"), SingleRank(), Checkpoints(str(tmp_path / "c")), lambda m: None)
+    assert state.step == 4 and state.best_weights  # the first look at the clock

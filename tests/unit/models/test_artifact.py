@@ -1,0 +1,59 @@
+"""The artifact: one file, whole or refused, loadable without Spark."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from small_sequences import small_config, small_spec
+
+from forecasting.errors import ArtifactError
+from forecasting.models import artifact
+from forecasting.models.build import build_model
+
+
+def test_an_artifact_comes_back_as_it_went():
+    spec = small_spec()
+    weights = build_model(spec, seed=1).get_weights()
+    model, loaded = artifact.load_model(artifact.pack(spec, weights, {"seed": 1}))
+    assert loaded == spec
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), weights, strict=True))
+
+
+@pytest.mark.parametrize("cut", [0, 10, 2000])
+def test_an_artifact_cut_short_is_refused(cut):
+    packed = artifact.pack(small_spec(), build_model(small_spec(), seed=1).get_weights(), {})
+    with pytest.raises(ArtifactError, match="expected a whole model file"):
+        artifact.unpack(packed[:cut])
+
+
+def test_weights_of_another_network_are_refused():
+    packed = artifact.pack(small_spec(), build_model(small_spec(width=32), seed=1).get_weights(), {})
+    with pytest.raises(ArtifactError, match="do not fit"):
+        artifact.load_model(packed)
+
+
+def test_a_missing_model_names_the_job_to_run(tmp_path):
+    with pytest.raises(ArtifactError, match="Run the job train first"):
+        artifact.latest_model(small_config(f"lake.path={tmp_path}"), "data")
+
+
+def test_the_version_follows_data_and_settings_but_not_the_clock():
+    base = artifact.model_version(small_config(), "data")
+    assert base == artifact.model_version(small_config("training.max_minutes=1"), "data")
+    assert base != artifact.model_version(small_config("training.seed=1"), "data")
+    assert base != artifact.model_version(small_config("model.width=32"), "data")
+    assert base != artifact.model_version(small_config(), "other data")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = str(tmp_path / "a folder" / "x.npz")
+    artifact.write_bytes(path, b"one")
+    artifact.write_bytes(path, b"two")
+    assert artifact.read_bytes(path) == b"two"
+    assert artifact.list_files(str(tmp_path / "a folder")) == ["x.npz"]
+
+
+def test_models_need_no_spark():
+    code = "import sys, forecasting.models.artifact, forecasting.models.transformer; sys.exit('pyspark' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
