@@ -30,7 +30,8 @@ class Section(BaseModel):
 
 
 class RunConfig(Section):
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+$")] | None
+    # A scheduler's numbers are names too, and YAML reads them as integers.
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+$", coerce_numbers_to_str=True)] | None
 
 
 class LakeConfig(Section):
@@ -130,7 +131,7 @@ class TrainingConfig(Section):
 
 
 class BacktestConfig(Section):
-    models: tuple[Literal["transformer", "seasonal_naive", "recent_quantiles"], ...]
+    models: Annotated[tuple[Literal["transformer", "seasonal_naive", "recent_quantiles"], ...], Field(min_length=1)]
 
 
 class ScoringConfig(Section):

@@ -3,6 +3,8 @@
     spark-submit --py-files dist/forecasting.zip jobs/aggregate.py --conf conf/prod.yml
 """
 
+from pyspark.sql import functions as F
+
 from forecasting.contracts import SOURCES
 from forecasting.demand.aggregate import build_demand, data_version, last_day_of
 from forecasting.ingest.quality import checksums
@@ -20,9 +22,10 @@ def execute(run: Run) -> Figures:
     demand = build_demand(sales, locations, run.config.series, last_day)
     lake.write(with_lineage(demand, run_id=run.id, data_version=version), "demand")
     written = lake.read("demand")
+    last_period = written.agg(F.max("period_start").alias("day")).first()["day"]
     return {
         "rows": written.count(),
-        "series": written.select("item_id", "location_id").distinct().count(),
+        "series": written.where(F.col("period_start") == F.lit(last_period)).count(),  # every series reaches the last period
         "last_day": last_day,
         "data_version": version,
     }

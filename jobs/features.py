@@ -17,8 +17,9 @@ def execute(run: Run) -> Figures:
     lake, config = run.lake, run.config
     grain, horizon = config.series.grain, config.forecast.horizon
     demand, promotions = lake.read("demand"), lake.read("promotions")
-    span = demand.agg(F.min("period_start").alias("first"), F.max("period_start").alias("last"), F.max("data_version")).first()
-    lineage = {"run_id": run.id, "data_version": span[2]}
+    span = demand.agg(F.min("period_start").alias("first"), F.max("period_start").alias("last")).first()
+    data_version = demand.select("data_version").first()["data_version"]
+    lineage = {"run_id": run.id, "data_version": data_version}
 
     spans = promotion_spans(promotions, lake.read("locations"), config.series.location_level)
     sequences = build_sequences(demand, lake.read("products"), spans, grain, horizon, span["last"])
@@ -29,7 +30,7 @@ def execute(run: Run) -> Figures:
     events = rows(lake.read("calendar").select("date", "event"))
     calendar = calendar_features(span["first"], periods, grain, config.features, events, planned_until)
     lake.write(with_lineage(run.spark.createDataFrame(calendar), **lineage), "calendar_features")
-    return {"series": lake.read("sequences").count(), "periods": periods - horizon, "data_version": span[2]}
+    return {"series": lake.read("sequences").count(), "periods": periods - horizon, "data_version": data_version}
 
 
 main = entry_point("features", execute)

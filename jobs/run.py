@@ -5,7 +5,6 @@
 
 import argparse
 from collections.abc import Sequence
-from importlib import import_module
 
 from pyspark.sql import functions as F
 from rich.table import Table
@@ -14,14 +13,24 @@ from forecasting.config import load_config
 from forecasting.contracts import TABLES
 from forecasting.lake import rows
 from forecasting.runtime import Figures, Run, add_options, friendly_errors, start_run
+from jobs import aggregate, backtest, features, ingest, inventory, report, score, train
 
-STAGES = ("ingest", "aggregate", "features", "train", "backtest", "score", "inventory", "report")
+STAGES = {
+    "ingest": ingest.execute,
+    "aggregate": aggregate.execute,
+    "features": features.execute,
+    "train": train.execute,
+    "backtest": backtest.execute,
+    "score": score.execute,
+    "inventory": inventory.execute,
+    "report": report.execute,
+}
 SHOWN_METRICS = ("wql", "rmse")
 
 
 def run_stages(run: Run) -> dict[str, Figures]:
     """Every stage in order; what each reports, by its name."""
-    return {name: run.stage(name, import_module(f"jobs.{name}").execute) for name in STAGES}
+    return {name: run.stage(name, execute) for name, execute in STAGES.items()}
 
 
 def summary(run: Run, figures: dict[str, Figures]) -> list[Table]:
@@ -87,10 +96,10 @@ def _cost(run: Run) -> Table:
 def _places(run: Run, figures: dict[str, Figures]) -> Table:
     table = _table("Where everything lies", "")
     table.add_column("place", overflow="fold")
-    table.add_row("tables", ", ".join(name for name in TABLES))
+    table.add_row("tables", ", ".join(TABLES))
     table.add_row("in the lake", run.lake.folder or f"{run.config.lake.catalog}.{run.config.lake.schema_}")
-    table.add_row("model", str(figures["train"].get("model", run.config.lake.models)))
-    table.add_row("report", str(figures["report"].get("report", "-")))
+    table.add_row("model", f"{run.config.lake.models}/{figures['train']['model_version']}")
+    table.add_row("report", figures["report"]["report"])
     table.add_row("query them", 'forecasting sql "SELECT * FROM inventory_plan ORDER BY order_quantity DESC"')
     return table
 

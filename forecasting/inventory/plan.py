@@ -107,7 +107,7 @@ def decide(mean: np.ndarray, quantiles: np.ndarray, terms: pd.DataFrame, config:
         {
             "protection_periods": periods,
             "protection_demand": demand.mean,
-            "protection_demand_std": np.sqrt(demand.variance),
+            "protection_demand_std": demand.std,
             "safety_stock": reorder_point - demand.mean,
             "reorder_point": reorder_point,
             "order_quantity": order,

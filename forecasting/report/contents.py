@@ -1,4 +1,4 @@
-"""What the report shows, as bounded results: every sum is made in Spark, and only a handful of series comes to the driver.
+"""What the report shows, as bounded results: Spark makes every sum, and only a handful of series comes to the driver.
 
 A part is None where the tables it is made from have not been written.
 """

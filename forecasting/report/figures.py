@@ -40,7 +40,7 @@ _STYLE = {
 
 
 def bands(levels: Sequence[float]) -> list[tuple[int, int]]:
-    """Places of each level below the median and of its mirror image, widest band first; levels without one are left out."""
+    """Places of each level below the median and of its mirror image, if it has one; widest band first."""
     places = {round(level, 9): place for place, level in enumerate(levels)}
     mirrored = ((place, places.get(round(1 - level, 9))) for place, level in enumerate(levels) if level < 0.5)
     return [(low, high) for low, high in mirrored if high is not None]
@@ -82,8 +82,8 @@ def fan(
 def calibration(accuracy: Accuracy, levels: Sequence[float]) -> str:
     """For each quantile level the shares of actual values below, and at or below, the forecast quantile.
 
-    Demand comes in whole units, so a share jumps where a quantile equals a common value such as 0: a calibrated level lies
-    between the two shares.
+    Demand comes in whole units, so a share jumps where a quantile equals a common value such as 0: a calibrated level
+    lies between the two shares.
     """
     with rc_context(_STYLE | {"axes.grid.axis": "both"}):
         figure = Figure(figsize=(3.3 * len(accuracy.models), 3.2), layout="constrained")

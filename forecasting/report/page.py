@@ -31,12 +31,13 @@ def render(contents: Contents, config: Config) -> str:
     environment.filters |= _filters()
     levels, columns = config.forecast.quantiles, config.forecast.quantile_columns
     found, accuracy = contents.forecasts, contents.accuracy
+    ahead = found.per_period if found else []
     since = min((row["period_start"] for series in contents.fans for row in series.history), default=None)
     return environment.get_template(f"{FILE}.j2").render(
         contents=contents,
         config=config,
         summary=wording.summary(contents, config.series.grain),
-        forecast_span=_span([row["target_date"] for row in found.per_period], config) if found else None,
+        forecast_span=_span([row["target_date"] for row in ahead], config) if found else None,
         held_out_span=_held_out(accuracy, config) if accuracy else None,
         band=_band(config),
         total_demand=figures.total_demand(contents.demand, found.per_period if found else [])

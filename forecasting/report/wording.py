@@ -53,12 +53,12 @@ def units(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """`12 %`; where it matters, `0.4 %` or `99.6 %`; never 100 % for less than all."""
-    percent = 100 * value
+    """`12 %`; where it matters, `0.4 %` or `99.6 %`; not 100 % for less than all but a trace."""
+    percent = 100.0 if 1 - 1e-8 < value < 1 else 100 * value
     if 0 < percent < 0.05:
-        return "under 0.1 %"
+        return "< 0.1 %"
     if 99.95 <= percent < 100:
-        return "over 99.9 %"
+        return "> 99.9 %"
     return f"{percent:.1f} %" if 0 < percent < 1 or 99 < percent < 100 else f"{percent:.0f} %"
 
 
@@ -172,7 +172,8 @@ def _orders(contents: Contents) -> str:
     text = f"{count(found.orders)} orders over {count(found.units)} units are proposed"
     if not found.has_stock:
         return f"{text}; no stock was given, so each covers the whole need."
-    return f"{text}; without them {count(found.likely_out)} series would run out with a probability of {share(LIKELY)} or more."
+    risk = f"{count(found.likely_out)} series would run out with a probability of {share(LIKELY)} or more"
+    return f"{text}; without them {risk}."
 
 
 def _data(contents: Contents) -> str:

@@ -60,7 +60,7 @@ def forecast_udf(artifact: bytes, calendar: CalendarAxis, origin: date, config: 
             arrays = [mean, *(quantiles[..., level] for level in range(quantiles.shape[-1]))]
             yield pd.DataFrame({name: list(values) for name, values in zip(names, arrays, strict=True)})
 
-    return F.pandas_udf(predict, ", ".join(f"{name} array<float>" for name in names), F.PandasUDFType.SCALAR_ITER)
+    return F.pandas_udf(predict, ", ".join(f"{name} array<float>" for name in names))
 
 
 def spread(sequences: DataFrame) -> DataFrame:

@@ -192,7 +192,7 @@ class Trainer:
         state.history.append({"step": state.step, "wql": wql, "seconds": state.seconds})
         if wql < state.best:
             state.best, state.best_weights = wql, [np.asarray(w) for w in self.model.get_weights()]
-        report({"step": state.step, "steps": self.steps, "validation_wql": wql, "seconds": state.seconds})
+        report({"step": state.step, "steps": self.steps, "validated": state.step, "validation_wql": wql, "seconds": state.seconds})
 
     def _loss_and_gradients(self, inputs, origins, actual, counts, seed):
         with tf.GradientTape() as tape:

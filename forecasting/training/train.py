@@ -69,7 +69,8 @@ def train(
         last_period: last period of the data.
 
     Returns:
-        What rank 0 reports: `model_version`, `steps`, `validation_wql`, `seconds`, and how it began.
+        What rank 0 reports: `model_version`, `steps`, `validation_wql`, `seconds`, `history` of validations, how it
+        `began`; and of every rank a fingerprint of its `weights_at_start` and `weights_at_end`.
 
     Raises:
         TrainingError: Spark has fewer free task slots than ranks, or a rank fails.
@@ -79,7 +80,7 @@ def train(
     if artifact.exists(f"{folder}/{artifact.FILE}") and not config.training.retrain:
         _, _, note = artifact.unpack(artifact.read_bytes(f"{folder}/{artifact.FILE}"))
         progress.say(f"  model {version_} was trained on this data with these settings before; training.retrain=true trains anew")
-        return note["result"] | {"model_version": version_, "began": "already trained"}
+        return note["result"] | {"model_version": version_, "began": "already trained"}  # without fingerprints of weights
     until = holdout_origin(last_period, config)
     known = sequences.where(F.col("first_period") <= F.lit(until)).select(*SEQUENCE_COLUMNS)
     spec = model_spec(config, vocabularies(known), until, data_version)
@@ -113,13 +114,14 @@ def _launch(sequences: DataFrame, task: RankTask, slots: int) -> dict[str, Any]:
     shards = sequences.repartition(ranks, "item_id", "location_id").sortWithinPartitions("item_id", "location_id")
     told = shards.mapInArrow(rank_function(task), RESULT, barrier=True)
     results = {row["rank"]: json.loads(row["result"]) for row in told.collect()}  # one small row a rank
-    if len({result["weights_at_end"] for result in results.values()}) > 1:
+    started, ended = ([results[rank][when] for rank in range(ranks)] for when in ("weights_at_start", "weights_at_end"))
+    if len(set(ended)) > 1:
         artifact.delete(f"{task.folder}/{artifact.FILE}")
         raise TrainingError(
             "Training: expected all ranks to end with the same weights, came different ones, so gradients were not averaged. "
             "Check that every worker has the same versions of Horovod, TensorFlow and Keras."
         )
-    return results[0]
+    return results[0] | {"weights_at_start": started, "weights_at_end": ended}
 
 
 def digest(model) -> str:
@@ -204,16 +206,16 @@ class TrainingWatch:
 
     def __init__(self, path: str, progress: Progress) -> None:
         self._path, self._progress = path, progress
-        self._said: float | None = None
+        self._said = 0
 
     def __call__(self) -> str:
         try:
             now = json.loads(artifact.read_bytes(self._path))
         except (OSError, ValueError):
             return "series stream to the ranks"
-        if "validation_wql" in now and now["validation_wql"] != self._said:
-            self._said = now["validation_wql"]
-            self._progress.say(f"  step {now['step']:>5} of {now['steps']}   validation WQL {self._said:.4f}   {now['seconds']:.0f} s")
+        if now.get("validated", 0) != self._said:
+            self._said = now["validated"]
+            self._progress.say(f"  step {self._said:>5} of {now['steps']}   validation WQL {now['validation_wql']:.4f}")
         if "loss" not in now:
             return f"{now['ranks']} ranks compile their first step"
         left = now["seconds"] / now["step"] * (now["steps"] - now["step"])

@@ -42,6 +42,7 @@ def test_orders_up_to_the_reorder_point_in_whole_packs(config):
     assert plan["protection_periods"].tolist() == [3, 3, 3]
     assert plan["reorder_point"].tolist() == [expected] * 3
     assert plan["safety_stock"].tolist() == [expected - 6.0] * 3
+    assert plan["protection_demand_std"].tolist() == [np.sqrt(6.0)] * 3
     assert plan["order_quantity"].tolist() == [np.ceil(expected / 6) * 6, expected - 7, 0]
 
 

@@ -18,13 +18,23 @@ def run(make_run):
 def forecast_rows(units: dict[str, float], origin: date, version: str) -> list[dict]:
     return [
         {
-            "item_id": item, "location_id": "ALL", "forecast_origin": origin, "target_date": origin + timedelta(ahead), "horizon": ahead,
-            "mean": mean, "p10": 0.0, "p50": mean, "p90": 2 * mean, "model_version": version, "data_version": "d", "run_id": "r",
+            "item_id": item,
+            "location_id": "ALL",
+            "forecast_origin": origin,
+            "target_date": origin + timedelta(ahead),
+            "horizon": ahead,
+            "mean": mean,
+            "p10": 0.0,
+            "p50": mean,
+            "p90": 2 * mean,
+            "model_version": version,
+            "data_version": "d",
+            "run_id": "r",
             "created_at": WHEN,
         }
         for item, mean in units.items()
         for ahead in (1, 2)
-    ]  # fmt: skip
+    ]
 
 
 def write(run, table: str, records: list[dict]) -> None:
@@ -47,13 +57,20 @@ def test_the_newest_origin_counts_and_series_are_chosen_by_size_then_by_hash(run
         "demand",
         [
             {
-                "item_id": item, "location_id": "ALL", "period_start": day, "quantity": 2.0, "revenue": 0.0, "discount": 0.0, "lines": 1,
-                "data_version": "d", "run_id": "r",
+                "item_id": item,
+                "location_id": "ALL",
+                "period_start": day,
+                "quantity": 2.0,
+                "revenue": 0.0,
+                "discount": 0.0,
+                "lines": 1,
+                "data_version": "d",
+                "run_id": "r",
             }
             for item in units
             for day in days
         ],
-    )  # fmt: skip
+    )
     found = collect(run.lake, run.config, "r", WHEN, STAGES)
     assert (found.forecasts.origin, found.forecasts.model_version, found.forecasts.series) == (new, "new", 5)
     assert found.forecasts.expected == pytest.approx(2 * sum(units.values()))
@@ -71,9 +88,15 @@ def test_the_newest_origin_counts_and_series_are_chosen_by_size_then_by_hash(run
 def test_of_each_source_and_stage_the_last_row_counts(run):
     def quality(when: datetime, run_id: str, rows: int) -> dict:
         return {
-            "source": "sales", "rows_in": rows, "rows_accepted": rows, "rows_quarantined": 0, "checksum": "c", "table_version": 1,
-            "run_id": run_id, "created_at": when,
-        }  # fmt: skip
+            "source": "sales",
+            "rows_in": rows,
+            "rows_accepted": rows,
+            "rows_quarantined": 0,
+            "checksum": "c",
+            "table_version": 1,
+            "run_id": run_id,
+            "created_at": when,
+        }
 
     def stage(when: datetime, run_id: str, name: str) -> dict:
         return {

@@ -21,14 +21,22 @@ def text(html: str) -> str:
 
 @pytest.fixture(scope="module")
 def full() -> str:
-    quantiles = {name: 2.0 for name in CONFIG.forecast.quantile_columns}
+    quantiles = dict.fromkeys(CONFIG.forecast.quantile_columns, 2.0)
     ahead = [{"target_date": ORIGIN + timedelta(day), "mean": 2.5, **quantiles} for day in range(1, 29)]
     values = {("transformer", "wql"): 0.5, ("seasonal_naive", "wql"): 1.0, ("transformer", "coverage"): 0.83}
     order = {
-        "item_id": "1", "location_id": "ALL", "name": "<b>Milk & honey</b>", "category": "DAIRY", "on_hand": 3.0, "on_order": 1.0,
-        "reorder_point": 40.0, "order_quantity": 36.0, "protection_demand": 30.4, "stock_out_probability": 0.991,
+        "item_id": "1",
+        "location_id": "ALL",
+        "name": "<b>Milk & honey</b>",
+        "category": "DAIRY",
+        "on_hand": 3.0,
+        "on_order": 1.0,
+        "reorder_point": 40.0,
+        "order_quantity": 36.0,
+        "protection_demand": 30.4,
+        "stock_out_probability": 0.991,
         "stock_out_probability_after_order": 0.042,
-    }  # fmt: skip
+    }
     contents = Contents(
         run_id="small",
         created_at=datetime(2018, 1, 1, 6, 15, tzinfo=UTC),

@@ -27,11 +27,12 @@ def test_units_have_a_decimal_where_they_are_few(value, words):
     ("value", "words"),
     [
         (0, "0 %"),
-        (0.0001, "under 0.1 %"),
+        (0.0001, "< 0.1 %"),
         (0.004, "0.4 %"),
         (0.125, "12 %"),
         (0.996, "99.6 %"),
-        (0.9999, "over 99.9 %"),
+        (0.9999, "> 99.9 %"),
+        (1 - 1e-12, "100 %"),
         (1, "100 %"),
     ],
 )
@@ -107,10 +108,11 @@ def test_the_summary_says_what_to_expect_trust_order_and_mind():
         quality=[{"rows_in": 200, "rows_quarantined": 1}],
     )
     assert wording.summary(found, "day") == (
-        "For the 7 days from 1 January 2018, demand of 70 units is expected over 3 series, 25 % more than in the 7 days "
-        "before (56). On the periods after 24 December 2017, which the model had not seen, its forecasts were 20.0 % better "
-        "than repeating the last season (weighted quantile loss). 2 orders over 40 units are proposed; without them 1 series "
-        "would run out with a probability of 50 % or more. Of 200 rows delivered, 1 (0.5 %) were set aside as unusable."
+        "For the 7 days from 1 January 2018, demand of 70 units is expected over 3 series, 25 % more than in the 7 "
+        "days before (56). On the periods after 24 December 2017, which the model had not seen, its forecasts were "
+        "20.0 % better than repeating the last season (weighted quantile loss). 2 orders over 40 units are proposed; "
+        "without them 1 series would run out with a probability of 50 % or more. Of 200 rows delivered, 1 (0.5 %) were "
+        "set aside as unusable."
     )
 
 

@@ -1,0 +1,133 @@
+"""The chain by spark-submit on a standalone master and two workers writes what the local run wrote."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+from pandas.testing import assert_frame_equal
+
+from forecasting.session import delta_jars
+from forecasting.sqlshell import spark_home
+
+ROOT = Path(__file__).parents[2]
+LOCAL_ONLY = ("spark.", "lake.", "report.", "run.")
+TABLES = {  # keys, and how near the numbers must be: sums in another order of rows differ in the last digits
+    "demand": (["item_id", "location_id", "period_start"], 1e-9),
+    "sequences": (["item_id", "location_id"], 1e-6),
+    "calendar_features": (["period_start"], 0),
+    "forecasts": (["item_id", "location_id", "target_date"], 1e-3),
+    "backtest_metrics": (["model", "forecast_origin", "metric"], 1e-2),
+    "inventory_plan": (["item_id", "location_id"], None),
+}
+LINEAGE = ["run_id", "created_at"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Spark of the Python package, Python of this environment, everything on the loopback interface."""
+    own = {"SPARK_HOME": str(spark_home()), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    return {**os.environ, **own, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **more}
+
+
+@contextmanager
+def daemon(log: Path, started: str, *arguments: str):
+    """A Spark daemon; yields what the group of `started` matched in its log."""
+    command = [str(spark_home() / "bin" / "spark-class"), *arguments]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment(SPARK_DAEMON_MEMORY="512m"))
+    try:
+        for _ in range(600):
+            if found := re.search(started, log.read_text()):
+                break
+            assert process.poll() is None, log.read_text()[-3000:]
+            time.sleep(0.2)
+        assert found, log.read_text()[-3000:]
+        yield found.group(1)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def master(tmp_path_factory):
+    """Address of a master with two workers of one core each."""
+    folder = tmp_path_factory.mktemp("cluster")
+    address = ("--host", "127.0.0.1", "--port", "0", "--webui-port", "0")
+    package = "org.apache.spark.deploy"
+    with ExitStack() as stack:
+        url = stack.enter_context(
+            daemon(folder / "master.log", r"Starting Spark master at (spark://\S+)", f"{package}.master.Master", *address)
+        )
+        for number in (1, 2):
+            size = ("--cores", "1", "--memory", "1500m", "--work-dir", str(folder / f"work-{number}"))
+            worker = (f"{package}.worker.Worker", *address, *size, url)
+            stack.enter_context(daemon(folder / f"worker-{number}.log", r"(Successfully registered) with master", *worker))
+        yield url
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """The zip that executors unpack, made as `make package` makes it, from a copy so that the checkout stays clean."""
+    folder = tmp_path_factory.mktemp("package")
+    for name in ("forecasting", "jobs", "conf"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", "dist", "."], cwd=folder, check=True, timeout=300)
+    (wheel,) = (folder / "dist").glob("*.whl")
+    return Path(shutil.copy(wheel, folder / "forecasting.zip"))
+
+
+def submit(master: str, archive: Path, job: str, settings: list[str]) -> None:
+    """Runs a job by spark-submit on the cluster."""
+    spark = {
+        **delta_jars(),
+        "spark.driver.host": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.cores.max": "2",
+        "spark.executor.cores": "1",
+        "spark.executor.memory": "1g",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    }
+    command = [str(spark_home() / "bin" / "spark-submit"), "--master", master, "--driver-memory", "1g"]
+    command += [part for key, value in spark.items() for part in ("--conf", f"{key}={value}")]
+    command += ["--py-files", str(archive), str(ROOT / "jobs" / f"{job}.py")]
+    command += [part for setting in settings for part in ("--set", setting)]
+    done = subprocess.run(command, env=environment(), cwd=archive.parent, capture_output=True, text=True, timeout=800)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+
+
+@pytest.mark.timeout(1500)
+def test_a_cluster_writes_what_the_local_run_wrote(master, archive, small_run, small_sales, tmp_path):
+    shared = [setting for setting in small_run.settings if not setting.startswith(LOCAL_ONLY)]
+    own = [f"lake.path={tmp_path / 'lake'}", "lake.schema=cluster", f"report.path={tmp_path / 'report'}", "run.id=cluster"]
+    submit(master, archive, "run", [*shared, *own])
+    for name, (key, nearness) in TABLES.items():
+        mine, theirs = (
+            DeltaTable(f"{lake}/{name}").to_pandas().drop(columns=LINEAGE, errors="ignore").sort_values(key, ignore_index=True)
+            for lake in (small_run.run.lake.folder, tmp_path / "lake")
+        )
+        if nearness is None:
+            assert_frame_equal(mine[key], theirs[key], obj=name)
+        elif name == "sequences":
+            assert_frame_equal(mine.drop(columns=arrays(mine)), theirs.drop(columns=arrays(theirs)), obj=name)
+            for column in arrays(mine):
+                for one, other in zip(mine[column], theirs[column], strict=True):
+                    assert list(one) == pytest.approx(list(other), rel=nearness), column
+        else:
+            assert_frame_equal(mine, theirs, rtol=nearness, atol=nearness, obj=name)
+    assert (tmp_path / "report" / "report.html").exists()
+
+
+def arrays(sequences) -> list[str]:
+    """The columns of `sequences` that hold arrays."""
+    return [name for name in ("quantity", "price", "discount", "display", "mailer") if name in sequences]

@@ -1,0 +1,41 @@
+"""Two ranks in a real Horovod ring over Spark's barrier tasks."""
+
+import pandas as pd
+import pytest
+from pyspark.sql import functions as F
+
+from forecasting.errors import TrainingError
+from forecasting.lake import rows
+from forecasting.models import artifact
+from forecasting.training.train import train
+
+
+def trained(small_run, make_config, folder, *settings):
+    lake = small_run.run.lake
+    sequences = lake.read("sequences")
+    data = sequences.agg(F.max("data_version").alias("version"), F.max("last_period").alias("last")).first()
+    config = make_config(*small_run.settings, f"lake.model_path={folder}", *settings)
+    calendar = pd.DataFrame(rows(lake.read("calendar_features")))
+    return train(sequences, calendar, config, data["version"], data["last"], small_run.run.progress), config, data["version"]
+
+
+def test_ranks_start_from_different_seeds_and_end_with_equal_weights_and_a_lower_loss(small_run, make_config, tmp_path):
+    result, config, data_version = trained(small_run, make_config, tmp_path, "training.epochs=12")
+    assert len(set(result["weights_at_start"])) == 2
+    assert len(result["weights_at_end"]) == 2 and len(set(result["weights_at_end"])) == 1
+    assert result["validation_wql"] < 0.97 * result["history"][0]["wql"]
+    spec, weights, note = artifact.unpack(artifact.latest_model(config, data_version)[0])
+    assert spec.data_version == data_version and weights
+    assert note["configuration"]["training"]["ranks"] == 2
+    assert artifact.list_files(f"{tmp_path}/{result['model_version']}/checkpoints") == []
+
+
+def test_the_same_training_again_gives_the_same_weights_and_is_not_done_twice(small_run, make_config, tmp_path):
+    one, other = (trained(small_run, make_config, tmp_path / name)[0] for name in ("a", "b"))
+    assert one["weights_at_end"] == other["weights_at_end"]
+    assert trained(small_run, make_config, tmp_path / "a")[0]["began"] == "already trained"
+
+
+def test_more_ranks_than_slots_is_a_clear_error(small_run, make_config, tmp_path):
+    with pytest.raises(TrainingError, match="expected at most 2, the number of tasks that Spark can run at once"):
+        trained(small_run, make_config, tmp_path, "training.ranks=4")
