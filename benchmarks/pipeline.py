@@ -1,7 +1,7 @@
 """Time, rows a second and peak memory of every stage of the main job.
 
-    make bench-pipeline                    # 150 items of the real data, about a minute
-    make bench-pipeline SCALE=full         # the default run
+make bench-pipeline                    # 150 items of the real data, about a minute
+make bench-pipeline SCALE=full         # the default run
 """
 
 from __future__ import annotations

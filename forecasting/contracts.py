@@ -40,7 +40,10 @@ class Table:
         """The columns, in order, with the configured quantile levels in their place."""
         if not self.quantiles:
             return self.columns
-        levels = tuple(Column(name, "double", f"quantile {name[1:].replace('_', '.')} % of demand, units") for name in quantile_columns)
+        levels = tuple(
+            Column(name, "double", f"quantile {name[1:].replace('_', '.')} % of demand, units")
+            for name in quantile_columns
+        )
         after_mean = [column.name for column in self.columns].index("mean") + 1
         return self.columns[:after_mean] + levels + self.columns[after_mean:]
 
@@ -50,9 +53,13 @@ def _required(name: str, type_: str, doc: str) -> Column:
 
 
 ITEM = _required("item_id", "string", "item (SKU)")
-LOCATION = _required("location_id", "string", "location, or group of locations, at series.location_level; ALL for the whole chain")
+LOCATION = _required(
+    "location_id", "string", "location, or group of locations, at series.location_level; ALL for the whole chain"
+)
 RUN = _required("run_id", "string", "run that wrote the row")
-DATA_VERSION = _required("data_version", "string", "fingerprint of the accepted input and the settings that shape series")
+DATA_VERSION = _required(
+    "data_version", "string", "fingerprint of the accepted input and the settings that shape series"
+)
 MODEL_VERSION = _required("model_version", "string", "fingerprint of the trained model")
 CREATED_AT = _required("created_at", "timestamp", "when the run started, UTC")
 SOURCE_FILE = Column("source_file", "string", "file that delivered the row")
@@ -236,8 +243,12 @@ SEQUENCES = Table(
         _required("quantity", "array<float>", "target: units per period; `length` values"),
         _required("price", "array<float>", "past: last seen list price per unit; `length` values"),
         _required("discount", "array<float>", "past: share of the list price taken off; `length` values"),
-        _required("display", "array<float>", "known future: share of locations with a display; `length` + horizon values"),
-        _required("mailer", "array<float>", "known future: share of locations with a mailer; `length` + horizon values"),
+        _required(
+            "display", "array<float>", "known future: share of locations with a display; `length` + horizon values"
+        ),
+        _required(
+            "mailer", "array<float>", "known future: share of locations with a mailer; `length` + horizon values"
+        ),
         *PRODUCT_ATTRIBUTES,
         DATA_VERSION,
         RUN,
@@ -256,7 +267,14 @@ FORECASTS = Table(
     "forecasts",
     "gold",
     "Probabilistic demand per series, origin and target period.",
-    (*_FORECAST_KEY, _required("mean", "double", "expected demand, units"), MODEL_VERSION, DATA_VERSION, RUN, CREATED_AT),
+    (
+        *_FORECAST_KEY,
+        _required("mean", "double", "expected demand, units"),
+        MODEL_VERSION,
+        DATA_VERSION,
+        RUN,
+        CREATED_AT,
+    ),
     key=("item_id", "location_id", "forecast_origin", "target_date"),
     quantiles=True,
     skipping=("item_id", "forecast_origin", "target_date"),
@@ -287,7 +305,9 @@ BACKTEST_METRICS = Table(
         _required("model", "string", "transformer, or the name of a floor"),
         _required("forecast_origin", "date", "last period whose demand the forecasts knew"),
         _required(
-            "metric", "string", "mse, rmse, wape, mase, wql, bias, coverage, below_<level> or at_or_below_<level>, as below_0.1"
+            "metric",
+            "string",
+            "mse, rmse, wape, mase, wql, bias, coverage, below_<level> or at_or_below_<level>, as below_0.1",
         ),
         Column("value", "double", "value; null where it is not defined, for example with no demand at all"),
         _required("series", "bigint", "series that the value rests on; for mase those with a scale above 0"),
@@ -318,7 +338,9 @@ INVENTORY_PLAN = Table(
         _required("safety_stock", "double", "reorder_point - protection_demand, units"),
         _required("reorder_point", "double", "service-level quantile of demand over protection_periods, units"),
         _required("order_quantity", "double", "units to order now"),
-        _required("stock_out_probability", "double", "probability that demand over protection_periods exceeds the stock"),
+        _required(
+            "stock_out_probability", "double", "probability that demand over protection_periods exceeds the stock"
+        ),
         _required("stock_out_probability_after_order", "double", "the same once order_quantity is ordered"),
         MODEL_VERSION,
         DATA_VERSION,

@@ -112,9 +112,7 @@ class Lake:
                 f"Table {contract.name}: expected the columns of its contract; missing {sorted(expected - came)}, "
                 f"one too many {sorted(came - expected)}."
             )
-        return df.select(
-            *(F.col(c.name).cast(c.type).alias(c.name, metadata={"comment": c.doc}) for c in columns)
-        )
+        return df.select(*(F.col(c.name).cast(c.type).alias(c.name, metadata={"comment": c.doc}) for c in columns))
 
     def _create(self, contract: Table) -> None:
         """Creates an empty table with the contract's columns and comments, if there is none, and registers it."""
@@ -196,4 +194,3 @@ def _plain(location: str) -> str:
 
 def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace("'", "\\'")
-

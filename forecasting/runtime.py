@@ -79,8 +79,12 @@ def describe(figures: Figures) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that every job takes."""
-    parser.add_argument("--conf", action="append", default=[], metavar="FILE", help="YAML file of settings; repeatable, later wins")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable, wins over files")
+    parser.add_argument(
+        "--conf", action="append", default=[], metavar="FILE", help="YAML file of settings; repeatable, later wins"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; repeatable, wins over files"
+    )
 
 
 def entry_point(name: str, execute: Callable[[Run], Figures]) -> Callable[[Sequence[str] | None], None]:
@@ -101,7 +105,7 @@ def run_job(name: str, execute: Callable[[Run], Figures], config: Config) -> Fig
     return start_run(config, name).stage(name, execute)
 
 
-class friendly_errors:  # noqa: N801 - reads as a statement: `with friendly_errors():`
+class friendly_errors:  # lower case, since it reads as a statement: `with friendly_errors():`
     """Prints an error that the user can mend as one message instead of a traceback, and exits with status 2."""
 
     def __enter__(self) -> None:

@@ -52,7 +52,9 @@ def build_session(config: Config, name: str) -> SparkSession:
         for key, value in (LOCAL_SETTINGS | delta_jars()).items():
             builder = builder.config(key, value)
         with as_file(conf_file("log4j2.properties")) as quiet:
-            builder = builder.config("spark.driver.extraJavaOptions", f'-Dlog4j2.configurationFile="{quiet.resolve().as_uri()}"')
+            builder = builder.config(
+                "spark.driver.extraJavaOptions", f'-Dlog4j2.configurationFile="{quiet.resolve().as_uri()}"'
+            )
             return builder.getOrCreate()
     elif config.spark.master:
         builder = builder.master(config.spark.master)
@@ -62,7 +64,9 @@ def build_session(config: Config, name: str) -> SparkSession:
 def delta_jars() -> dict[str, str]:
     """The setting that brings Delta's jars: files of the local cache if they are there, else Maven coordinates."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(os.environ.get("FORECASTING_DELTA_JARS") or cache / "demand-forecasting" / f"delta-jars-{DELTA_VERSION}")
+    folder = Path(
+        os.environ.get("FORECASTING_DELTA_JARS") or cache / "demand-forecasting" / f"delta-jars-{DELTA_VERSION}"
+    )
     jars = sorted(folder.glob("*.jar"))
     if jars:
         return {"spark.jars": ",".join(jar.resolve().as_uri() for jar in jars)}

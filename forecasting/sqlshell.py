@@ -68,10 +68,14 @@ def init_sql(lake: Lake) -> str:
 def shell_command(config: Config, init_file: Path, arguments: tuple[str, ...] = ()) -> list[str]:
     """The command line of `spark-sql`, with Delta and the given init file; `arguments` such as `-e QUERY` go on behind."""
     # Tables live for the session alone, so that no metastore (a Derby folder) appears where the shell is started.
-    settings = SETTINGS | DELTA_SETTINGS | LOCAL_SETTINGS | delta_jars() | {"spark.sql.catalogImplementation": "in-memory"}
+    settings = (
+        SETTINGS | DELTA_SETTINGS | LOCAL_SETTINGS | delta_jars() | {"spark.sql.catalogImplementation": "in-memory"}
+    )
     settings["spark.sql.warehouse.dir"] = str(init_file.parent / "warehouse")
     with as_file(conf_file("log4j2.properties")) as quiet:
-        settings["spark.driver.extraJavaOptions"] = shlex.quote(f"-Dlog4j2.configurationFile={quiet.resolve().as_uri()}")
+        settings["spark.driver.extraJavaOptions"] = shlex.quote(
+            f"-Dlog4j2.configurationFile={quiet.resolve().as_uri()}"
+        )
     command = [str(spark_home() / "bin" / "spark-sql"), "--master", config.spark.master or "local[*]"]
     command += ["--driver-memory", config.spark.driver_memory]
     for key, value in settings.items():

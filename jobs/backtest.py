@@ -1,6 +1,6 @@
 """Forecasts of the last horizon, by the model and by floors, beside what came; and their metrics.
 
-    spark-submit --py-files dist/forecasting.zip jobs/backtest.py --conf conf/prod.yml
+spark-submit --py-files dist/forecasting.zip jobs/backtest.py --conf conf/prod.yml
 """
 
 import pandas as pd

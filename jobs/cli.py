@@ -53,7 +53,9 @@ def sql(argv: Sequence[str]) -> None:
     """Print the result of a query over the tables; without a query, start Spark's SQL shell with all tables registered."""
     parser = argparse.ArgumentParser(prog="forecasting sql", description=sql.__doc__)
     add_options(parser)
-    parser.add_argument("query", nargs="?", help='for example "SELECT * FROM forecasts LIMIT 10"; at most 50 rows are shown')
+    parser.add_argument(
+        "query", nargs="?", help='for example "SELECT * FROM forecasts LIMIT 10"; at most 50 rows are shown'
+    )
     options = parser.parse_args(argv)
     with friendly_errors():
         config = load_config(options.conf, options.set)
@@ -69,7 +71,9 @@ def _query(config: Config, query: str) -> None:
     try:
         table = result_table(run.spark.sql(query))
     except PySparkException as error:
-        raise LakeError(f"Query: expected SQL over the lake's tables, came: {str(error).strip().splitlines()[0]}") from error
+        raise LakeError(
+            f"Query: expected SQL over the lake's tables, came: {str(error).strip().splitlines()[0]}"
+        ) from error
     Console().print(table)
 
 

@@ -1,6 +1,6 @@
 """Demand to model-ready sequences, one row per series, and the calendar they share.
 
-    spark-submit --py-files dist/forecasting.zip jobs/features.py --conf conf/prod.yml
+spark-submit --py-files dist/forecasting.zip jobs/features.py --conf conf/prod.yml
 """
 
 from pyspark.sql import functions as F

@@ -1,15 +1,15 @@
 """Files of the dataset to bronze tables; rows that break the contract to quarantine.
 
-    spark-submit --py-files dist/forecasting.zip jobs/ingest.py --conf conf/prod.yml
+spark-submit --py-files dist/forecasting.zip jobs/ingest.py --conf conf/prod.yml
 """
 
 from pyspark.sql import Observation
 
 from forecasting.contracts import SOURCES
+from forecasting.errors import QualityError
 from forecasting.ingest import ingest
 from forecasting.ingest.dataset import Dataset, load_dataset
 from forecasting.ingest.quality import Quality, quality_of, stop_if_bad
-from forecasting.errors import QualityError
 from forecasting.lake import with_lineage
 from forecasting.runtime import Figures, Run, entry_point
 
@@ -36,7 +36,11 @@ def ingest_source(run: Run, dataset: Dataset, name: str) -> Quality:
     except QualityError:
         run.lake.restore(name, max(before, 0))
         raise
-    run.lake.write(run.lake.frame([quality | run.lineage()], "data_quality"), "data_quality", replacing={"run_id": run.id, "source": name})
+    run.lake.write(
+        run.lake.frame([quality | run.lineage()], "data_quality"),
+        "data_quality",
+        replacing={"run_id": run.id, "source": name},
+    )
     return quality
 
 

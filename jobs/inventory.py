@@ -1,6 +1,6 @@
 """Forecasts and stock to what should be ordered now.
 
-    spark-submit --py-files dist/forecasting.zip jobs/inventory.py --conf conf/prod.yml
+spark-submit --py-files dist/forecasting.zip jobs/inventory.py --conf conf/prod.yml
 """
 
 from pyspark.sql import functions as F

@@ -1,6 +1,6 @@
 """The whole chain in one session: raw sales to forecasts and stock decisions.
 
-    spark-submit --py-files dist/forecasting.zip jobs/run.py --conf conf/prod.yml
+spark-submit --py-files dist/forecasting.zip jobs/run.py --conf conf/prod.yml
 """
 
 import argparse
@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _result(run: Run, figures: dict[str, Figures]) -> Table:
     plan = run.lake.read("inventory_plan").where(F.col("run_id") == run.id)
-    orders = plan.agg(F.count_if(F.col("order_quantity") > 0).alias("orders"), F.sum("order_quantity").alias("units")).first()
+    orders = plan.agg(
+        F.count_if(F.col("order_quantity") > 0).alias("orders"), F.sum("order_quantity").alias("units")
+    ).first()
     table = _table("Result", "", ("value", "right"))
     table.add_row("rows read", f"{figures['ingest']['rows']:,}")
     table.add_row("rows quarantined", f"{figures['ingest']['quarantined']:,}")
@@ -65,7 +67,9 @@ def _result(run: Run, figures: dict[str, Figures]) -> Table:
 
 def _accuracy(run: Run) -> Table:
     """Metrics of every model, and their change against the seasonal-naive floor."""
-    metrics = run.lake.read("backtest_metrics").where((F.col("run_id") == run.id) & F.col("metric").isin(*SHOWN_METRICS))
+    metrics = run.lake.read("backtest_metrics").where(
+        (F.col("run_id") == run.id) & F.col("metric").isin(*SHOWN_METRICS)
+    )
     found = {(row["model"], row["metric"]): row["value"] for row in rows(metrics)}
     table = _table("Accuracy over the held-out horizon (lower is better)", "model")
     for metric in SHOWN_METRICS:

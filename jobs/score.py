@@ -1,6 +1,6 @@
 """Forecast every series from the end of the data.
 
-    spark-submit --py-files dist/forecasting.zip jobs/score.py --conf conf/prod.yml
+spark-submit --py-files dist/forecasting.zip jobs/score.py --conf conf/prod.yml
 """
 
 from pyspark.sql import functions as F

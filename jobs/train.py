@@ -1,6 +1,6 @@
 """Train the global Transformer on the sequences, with Horovod over Spark's tasks.
 
-    spark-submit --py-files dist/forecasting.zip jobs/train.py --conf conf/prod.yml
+spark-submit --py-files dist/forecasting.zip jobs/train.py --conf conf/prod.yml
 """
 
 from pyspark.sql import functions as F

@@ -15,7 +15,14 @@ from forecasting.periods import position
 LAST = date(2023, 6, 30)
 ORIGIN = int(position(np.datetime64(LAST), "day"))
 HORIZON = 7
-SMALL = ("model.context=56", "model.width=16", "model.heads=2", "model.layers=1", "model.head_width=8", "forecast.horizon=7")
+SMALL = (
+    "model.context=56",
+    "model.width=16",
+    "model.heads=2",
+    "model.layers=1",
+    "model.head_width=8",
+    "forecast.horizon=7",
+)
 
 
 def small_config(*settings: str):
@@ -25,7 +32,7 @@ def small_config(*settings: str):
 
 def small_spec(**changes) -> ModelSpec:
     """A specification of that model, trained until LAST."""
-    spec = model_spec(small_config(), {name: ("a", "b") for name in STATIC}, LAST, "data")
+    spec = model_spec(small_config(), dict.fromkeys(STATIC, ("a", "b")), LAST, "data")
     return ModelSpec(**{**spec.__dict__, **changes})
 
 

@@ -66,7 +66,9 @@ def last_day_of(sales: DataFrame) -> date:
     """
     day = sales.agg(F.max("sold_on").alias("day")).first()["day"]
     if day is None:
-        raise SourceError("Table sales: expected at least one accepted row, came none. See the quarantine table for reasons.")
+        raise SourceError(
+            "Table sales: expected at least one accepted row, came none. See the quarantine table for reasons."
+        )
     return day
 
 

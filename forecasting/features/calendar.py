@@ -16,7 +16,12 @@ FAR = 60  # days beyond which the distance to a holiday is no longer counted
 
 
 def calendar_features(
-    first: date, count: int, grain: str, features: FeaturesConfig, events: Iterable[Mapping], promotions_until: date | None
+    first: date,
+    count: int,
+    grain: str,
+    features: FeaturesConfig,
+    events: Iterable[Mapping],
+    promotions_until: date | None,
 ) -> pd.DataFrame:
     """One row per period.
 
@@ -62,7 +67,9 @@ def _holiday_names(first: date, last: date, features: FeaturesConfig) -> dict[da
             features.country, subdiv=features.region, years=range(first.year, last.year + 1), language="en_US"
         )
     except NotImplementedError as error:
-        raise ConfigError(f"features.country, features.region: expected a country and region known to holidays, came {error}") from error
+        raise ConfigError(
+            f"features.country, features.region: expected a country and region known to holidays, came {error}"
+        ) from error
     return {day: [name] for day, name in found.items() if first <= day <= last}
 
 

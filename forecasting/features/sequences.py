@@ -27,16 +27,25 @@ def promotion_spans(promotions: DataFrame, locations: DataFrame, level: str) -> 
     Returns:
         `item_id`, `location_id`, `spans`: array of struct(starts_on, ends_on, display, mailer), shares from 0 to 1.
     """
-    sizes = at_location_level(locations.select("location_id"), locations, level).groupBy("location_id").agg(F.count(F.lit(1)).alias("size"))
+    sizes = (
+        at_location_level(locations.select("location_id"), locations, level)
+        .groupBy("location_id")
+        .agg(F.count(F.lit(1)).alias("size"))
+    )
     local = promotions.where(F.col("location_id").isNotNull())
     local = at_location_level(local, locations, level)
     span = (*SERIES, "starts_on", "ends_on")
     totals = local.groupBy(*span).agg(*(F.sum(kind).alias(kind) for kind in PROMOTION_KINDS))
     shares = totals.join(F.broadcast(sizes), on="location_id", how="left")
-    shares = shares.select(*span, *(F.least(F.lit(1.0), F.col(kind) / F.coalesce("size", F.lit(1))).alias(kind) for kind in PROMOTION_KINDS))
+    shares = shares.select(
+        *span,
+        *(F.least(F.lit(1.0), F.col(kind) / F.coalesce("size", F.lit(1))).alias(kind) for kind in PROMOTION_KINDS),
+    )
     everywhere = promotions.where(F.col("location_id").isNull()).drop("location_id").crossJoin(F.broadcast(sizes))
     shares = shares.unionByName(everywhere.select(*span, *PROMOTION_KINDS))
-    return shares.groupBy(*SERIES).agg(F.collect_list(F.struct("starts_on", "ends_on", *PROMOTION_KINDS)).alias("spans"))
+    return shares.groupBy(*SERIES).agg(
+        F.collect_list(F.struct("starts_on", "ends_on", *PROMOTION_KINDS)).alias("spans")
+    )
 
 
 def build_sequences(
@@ -65,7 +74,9 @@ def build_sequences(
     series = history.join(spans, on=list(SERIES), how="left")
     series = series.join(products.select("item_id", *ATTRIBUTES), on="item_id", how="left")
     dense = series.mapInArrow(_densify(grain, horizon), _DENSE_SCHEMA)
-    return dense.select(*SERIES, "first_period", F.lit(last_period).alias("last_period"), "length", *_ARRAYS, *ATTRIBUTES)
+    return dense.select(
+        *SERIES, "first_period", F.lit(last_period).alias("last_period"), "length", *_ARRAYS, *ATTRIBUTES
+    )
 
 
 _ARRAYS = ("quantity", "price", "discount", *PROMOTION_KINDS)
@@ -92,7 +103,10 @@ def _densify(grain: str, horizon: int):
             columns = {
                 **{name: batch[name] for name in (*SERIES, "first_period")},
                 "length": pa.array(lengths, pa.int32()),
-                **{name: _lists(arrays[name], lengths + (horizon if name in PROMOTION_KINDS else 0)) for name in _ARRAYS},
+                **{
+                    name: _lists(arrays[name], lengths + (horizon if name in PROMOTION_KINDS else 0))
+                    for name in _ARRAYS
+                },
                 **{name: batch[name] for name in ATTRIBUTES},
             }
             yield pa.RecordBatch.from_pydict(columns)
@@ -126,7 +140,9 @@ def price_and_discount(
     return price.astype(np.float32), np.clip(share, 0.0, 1.0).astype(np.float32)
 
 
-def promotion_arrays(spans: pa.Array, first: np.ndarray, lengths: np.ndarray, grain: str) -> tuple[np.ndarray, np.ndarray]:
+def promotion_arrays(
+    spans: pa.Array, first: np.ndarray, lengths: np.ndarray, grain: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Display and mailer share of every period, the sum of the spans that touch it, at most 1.
 
     Args:

@@ -33,7 +33,7 @@ class SourceSpec(Section):
 
     path: str
     format: Literal["csv", "json", "parquet", "delta"]
-    options: dict[str, str] = {}
+    options: Annotated[dict[str, str], Field(default_factory=dict)]
     columns: dict[str, ColumnSpec]
     unique: tuple[str, ...] = ()
     distinct: bool = False
@@ -105,7 +105,9 @@ def load_dataset(source: SourceConfig) -> Dataset:
     """
     name = source.dataset
     try:
-        text = (Path(name) if name.endswith((".yml", ".yaml")) else conf_file(f"datasets/{name}.yml")).read_text(encoding="utf-8")
+        text = (Path(name) if name.endswith((".yml", ".yaml")) else conf_file(f"datasets/{name}.yml")).read_text(
+            encoding="utf-8"
+        )
     except OSError as error:
         raise SourceError(
             f"source.dataset: expected the name of a file in conf/datasets or the path of a .yml file, came {name!r}"

@@ -24,7 +24,9 @@ def checked_source(spark: SparkSession, dataset: Dataset, name: str, config: Sou
     """The rows of a source as `check_source` gives them; none, if the dataset does not have it."""
     if name not in dataset.sources:
         columns = [f"{c.name} {c.type}" for c in SOURCES[name].columns if c.name != "run_id"]
-        return spark.createDataFrame([], ", ".join([*columns, f"{RECORD} string", f"{BROKEN} struct<rule: string, reason: string>"]))
+        return spark.createDataFrame(
+            [], ", ".join([*columns, f"{RECORD} string", f"{BROKEN} struct<rule: string, reason: string>"])
+        )
     raw = read_source(spark, dataset, name, config.path)
     return check_source(raw, dataset, name, config.filter.get(name))
 
@@ -48,12 +50,16 @@ def read_source(spark: SparkSession, dataset: Dataset, name: str, path: str | No
             "Check source.path and the path and format in the dataset's YAML."
         ) from error
     if not [column for column in raw.columns if column != CORRUPT]:
-        raise SourceError(f"Source {name}, {location}: expected a {source.format} file with columns, came an empty one.")
+        raise SourceError(
+            f"Source {name}, {location}: expected a {source.format} file with columns, came an empty one."
+        )
     files = raw.inputFiles() if source.repartition else []
     if len(files) == 1:
         # One row group is one task; spread it, and name the file afterwards, so that its name is not shuffled with each row.
         # By hash: a round robin would sort every row first.
-        return raw.repartition(source.repartition, *raw.columns).select("*", F.lit(unquote(files[0])).alias("source_file"))
+        return raw.repartition(source.repartition, *raw.columns).select(
+            "*", F.lit(unquote(files[0])).alias("source_file")
+        )
     return raw.select("*", F.col("_metadata.file_path").alias("source_file"))
 
 
@@ -76,7 +82,10 @@ def check_source(raw: DataFrame, dataset: Dataset, name: str, condition: str | N
     raw_columns = [column for column in raw.columns if column != "source_file"]
     values = {c.name: _value(raw, dataset, name, c) for c in columns if c.name in source.columns}
     if source.distinct:
-        raw = raw.select(*(value.alias(f"_in_{key}") for key, value in values.items()), F.lit(None).cast("string").alias("source_file"))
+        raw = raw.select(
+            *(value.alias(f"_in_{key}") for key, value in values.items()),
+            F.lit(None).cast("string").alias("source_file"),
+        )
         raw = raw.distinct()
         raw_columns = [f"_in_{key}" for key in values]
     else:
@@ -129,7 +138,12 @@ def _reader(spark: SparkSession, source: SourceSpec, location: str) -> DataFrame
             return header
         # Each file's header is held against the first one's, and a line of the wrong length is kept as it came.
         schema = ", ".join(f"`{column}` string" for column in (*header.columns, CORRUPT))
-        options = {"header": "true", "enforceSchema": "false", "mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
+        options = {
+            "header": "true",
+            "enforceSchema": "false",
+            "mode": "PERMISSIVE",
+            "columnNameOfCorruptRecord": CORRUPT,
+        }
         return spark.read.schema(schema).options(**options | source.options).csv(location)
     if source.format == "json":
         return reader.option("primitivesAsString", "true").option("columnNameOfCorruptRecord", CORRUPT).json(location)
@@ -179,7 +193,9 @@ def _first_broken(typed: DataFrame, source: SourceSpec, name: str, columns: list
     """The first rule that a row breaks as struct(rule, reason), or null."""
     checks = []
     if CORRUPT in typed.columns:
-        checks.append(_break(F.col(CORRUPT).isNotNull(), "malformed_line", F.lit("expected a line with the header's columns")))
+        checks.append(
+            _break(F.col(CORRUPT).isNotNull(), "malformed_line", F.lit("expected a line with the header's columns"))
+        )
     for column in columns:
         if column.name not in source.columns:
             continue
@@ -217,7 +233,8 @@ def _without_duplicates(checked: DataFrame, unique: tuple[str, ...]) -> DataFram
     )
     key = F.concat_ws(", ", *(F.concat(F.lit(f"{c} "), F.col(c).cast("string")) for c in unique))
     duplicate = F.struct(
-        F.lit("duplicate").alias("rule"), F.concat(F.lit("expected one row with "), key, F.lit(", came another")).alias("reason")
+        F.lit("duplicate").alias("rule"),
+        F.concat(F.lit("expected one row with "), key, F.lit(", came another")).alias("reason"),
     )
     numbered = checked.withColumn("_copy", F.row_number().over(same))
     marked = F.when(F.col(BROKEN).isNull() & (F.col("_copy") > 1), duplicate).otherwise(F.col(BROKEN))

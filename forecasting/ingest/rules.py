@@ -21,9 +21,19 @@ class Rule:
 RULES: dict[str, tuple[Rule, ...]] = {
     "sales": (
         Rule("quantity_finite", "abs(quantity) < 1e9", "a quantity under a thousand million", ("quantity",)),
-        Rule("price_not_negative", "revenue >= 0 OR quantity < 0", "no negative revenue but for a return", ("quantity", "revenue")),
+        Rule(
+            "price_not_negative",
+            "revenue >= 0 OR quantity < 0",
+            "no negative revenue but for a return",
+            ("quantity", "revenue"),
+        ),
         Rule("revenue_finite", "abs(revenue) < 1e12", "revenue under a million million", ("revenue",)),
-        Rule("date_plausible", "sold_on BETWEEN DATE'1990-01-01' AND DATE'2100-01-01'", "a day from 1990 to 2099", ("sold_on",)),
+        Rule(
+            "date_plausible",
+            "sold_on BETWEEN DATE'1990-01-01' AND DATE'2100-01-01'",
+            "a day from 1990 to 2099",
+            ("sold_on",),
+        ),
     ),
     "products": (),
     "locations": (),

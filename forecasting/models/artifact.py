@@ -56,7 +56,9 @@ def unpack(artifact: bytes) -> tuple[ModelSpec, list[np.ndarray], dict[str, Any]
             described = json.loads(arrays[_SPEC].tobytes().decode())
             weights = [arrays[name] for name in sorted(arrays.files) if name.startswith("weight_")]
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ArtifactError(f"Model artifact: expected a whole model file, came {len(artifact)} bytes: {error}. Train again.") from error
+        raise ArtifactError(
+            f"Model artifact: expected a whole model file, came {len(artifact)} bytes: {error}. Train again."
+        ) from error
     return ModelSpec.from_json(described["spec"]), weights, described["note"]
 
 

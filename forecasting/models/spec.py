@@ -63,7 +63,9 @@ class ModelSpec:
         )
 
 
-def model_spec(config: Config, vocabularies: Mapping[str, tuple[str, ...]], trained_until: date, data_version: str) -> ModelSpec:
+def model_spec(
+    config: Config, vocabularies: Mapping[str, tuple[str, ...]], trained_until: date, data_version: str
+) -> ModelSpec:
     """The specification that a configuration and the training data give.
 
     Args:

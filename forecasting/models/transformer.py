@@ -32,7 +32,8 @@ class DemandTransformer(keras.Model):
         self.spec = spec
         self.token = keras.layers.Dense(spec.width, name="token")
         self.embeddings = [
-            keras.layers.Embedding(len(spec.vocabularies[name]) + 1, spec.static_width, name=f"static_{name}") for name in STATIC
+            keras.layers.Embedding(len(spec.vocabularies[name]) + 1, spec.static_width, name=f"static_{name}")
+            for name in STATIC
         ]
         self.static = keras.layers.Dense(spec.width, name="static")
         self.blocks = [Block(spec, name=f"block_{index}") for index in range(spec.layers)]
@@ -44,7 +45,9 @@ class DemandTransformer(keras.Model):
         self.head_out = keras.layers.Dense(len(spec.quantiles) + 1, name="head_out")
         self.horizon = keras.layers.Embedding(spec.horizon, spec.head_width, name="horizon")
 
-    def call(self, inputs: dict[str, tf.Tensor], origins: tf.Tensor, seed: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+    def call(
+        self, inputs: dict[str, tf.Tensor], origins: tf.Tensor, seed: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Args: origins: [O] int32, numbers of patches; seed: [2] int32 for dropout, None for none."""
         quantiles, mean, scale = self.scaled(inputs, origins, seed)
         return tf.nn.relu(quantiles) * scale[..., None], mean * scale
@@ -53,7 +56,8 @@ class DemandTransformer(keras.Model):
         """Quantiles [B, O, H, Q], rising but not yet cut at zero, and mean [B, O, H] over scale; and scale [B, O, 1]."""
         level, scale = levels(inputs["quantity"], inputs["observed"], self.spec.patch)
         states = self.encode(inputs, level, scale, seed)
-        states, scale = tf.gather(states, origins, axis=1), tf.gather(scale, origins, axis=1)[..., None]
+        states, level, scale = (tf.gather(x, origins, axis=1) for x in (states, level, scale))
+        level, scale = level[..., None], scale[..., None]
         days = self.days_ahead(inputs, origins, scale)
         calendar = tf.gather(inputs["calendar"], self._ahead(origins))[..., :CALENDAR]  # [O, H, CALENDAR]
         shared = self.head_calendar(calendar) + self.horizon(tf.range(self.spec.horizon))
@@ -61,9 +65,13 @@ class DemandTransformer(keras.Model):
         out = self.head_out(self.head_hidden(hidden))
         lowest, rises = out[..., :1], tf.nn.softplus(out[..., 1:-1])
         quantiles = tf.concat([lowest, lowest + tf.cumsum(rises, axis=-1)], axis=-1)
-        return quantiles, tf.nn.softplus(out[..., -1]), scale
+        # The mean starts from the level, so that items that hardly sell are not given the mean of those that do.
+        level_before_softplus = tf.math.log(tf.math.expm1(level / scale + 1e-3))
+        return quantiles, tf.nn.softplus(out[..., -1] + level_before_softplus), scale
 
-    def encode(self, inputs: dict[str, tf.Tensor], level: tf.Tensor, scale: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+    def encode(
+        self, inputs: dict[str, tf.Tensor], level: tf.Tensor, scale: tf.Tensor, seed: tf.Tensor | None
+    ) -> tf.Tensor:
         """States of all origins: [B, P, D]. A state sees nothing behind its own patch."""
         x = self.token(self._tokens(inputs, level, scale))
         static = tf.concat([embed(inputs["static"][:, i]) for i, embed in enumerate(self.embeddings)], axis=-1)
@@ -100,7 +108,11 @@ class DemandTransformer(keras.Model):
         quantity, observed = inputs["quantity"], inputs["observed"]
         promotions = inputs["known"][:, : spec.context] * inputs["calendar"][None, : spec.context, -1:]
         price, discount = inputs["past"][..., 0], inputs["past"][..., 1]
-        days = [_squash(_patches(quantity, patch) / scale[..., None]), _patches(observed, patch), _patches(discount, patch)]
+        days = [
+            _squash(_patches(quantity, patch) / scale[..., None]),
+            _patches(observed, patch),
+            _patches(discount, patch),
+        ]
         days += [_patches(promotions[..., kind], patch) for kind in range(len(KNOWN))]
         price_now = _patches(price, patch)[..., -1]
         price_before = _running_mean(price_now, tf.cast(price_now > 0, tf.float32))
@@ -198,5 +210,5 @@ def _dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, place: int) -> t
     """Dropout whose draw depends on the seed alone, so that a resumed training draws the same."""
     if seed is None or rate == 0.0:
         return x
-    keep = tf.random.stateless_uniform(tf.shape(x), seed + [0, 101 * (place + 1)]) >= rate
+    keep = tf.random.stateless_uniform(tf.shape(x), tf.add(seed, [0, 101 * (place + 1)])) >= rate
     return tf.where(keep, x / (1.0 - rate), 0.0)

@@ -35,7 +35,10 @@ class Predictor:
     def _predict(self, block: Block, at: int) -> tuple[np.ndarray, np.ndarray]:
         rows = np.arange(at, min(at + self._batch_size, len(block)))
         padded = np.resize(rows, self._batch_size)  # always one shape, so that the network is traced once
-        inputs = {name: self._tf.constant(getattr(block, name)[padded]) for name in ("quantity", "observed", "past", "known", "static")}
+        inputs = {
+            name: self._tf.constant(getattr(block, name)[padded])
+            for name in ("quantity", "observed", "past", "known", "static")
+        }
         inputs |= {"plan": self._tf.ones(self._batch_size), "calendar": self._calendar}
         quantiles, mean = self._forward(inputs, self._last)
         return mean.numpy()[: len(rows), 0], quantiles.numpy()[: len(rows), 0]

@@ -36,7 +36,9 @@ def forecast(sequences: DataFrame, calendar: pd.DataFrame, artifact: bytes, conf
     predict = forecast_udf(artifact, CalendarAxis.of(calendar, config.series.grain), origin, config)
     scored = spread(sequences).select("item_id", "location_id", predict(*SEQUENCE_COLUMNS).alias("forecast"))
     columns = ("mean", *quantiles)
-    rows = scored.select("item_id", "location_id", F.posexplode(F.arrays_zip(*(f"forecast.{c}" for c in columns))).alias("ahead", "day"))
+    rows = scored.select(
+        "item_id", "location_id", F.posexplode(F.arrays_zip(*(f"forecast.{c}" for c in columns))).alias("ahead", "day")
+    )
     return rows.select(
         "item_id",
         "location_id",
@@ -55,7 +57,9 @@ def forecast_udf(artifact: bytes, calendar: CalendarAxis, origin: date, config: 
     def predict(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.DataFrame]:
         predictor = _loaded(artifact, calendar, int(position(origin, grain)), batch_size)
         for columns in batches:
-            rows = pa.RecordBatch.from_pandas(pd.DataFrame(dict(zip(SEQUENCE_COLUMNS, columns, strict=True))), preserve_index=False)
+            rows = pa.RecordBatch.from_pandas(
+                pd.DataFrame(dict(zip(SEQUENCE_COLUMNS, columns, strict=True))), preserve_index=False
+            )
             mean, quantiles = predictor.predict(rows)
             arrays = [mean, *(quantiles[..., level] for level in range(quantiles.shape[-1]))]
             yield pd.DataFrame({name: list(values) for name, values in zip(names, arrays, strict=True)})
@@ -66,7 +70,11 @@ def forecast_udf(artifact: bytes, calendar: CalendarAxis, origin: date, config: 
 def spread(sequences: DataFrame) -> DataFrame:
     """`sequences` in at least as many partitions as tasks can run at once: a few large files would leave cores idle."""
     slots = sequences.sparkSession.sparkContext.defaultParallelism
-    return sequences if sequences.rdd.getNumPartitions() >= slots else sequences.repartition(2 * slots, "item_id", "location_id")
+    return (
+        sequences
+        if sequences.rdd.getNumPartitions() >= slots
+        else sequences.repartition(2 * slots, "item_id", "location_id")
+    )
 
 
 def _loaded(artifact: bytes, calendar: CalendarAxis, origin: int, batch_size: int) -> Predictor:
@@ -79,5 +87,3 @@ def _loaded(artifact: bytes, calendar: CalendarAxis, origin: int, batch_size: in
         _LOADED.clear()
         _LOADED[key] = Predictor(artifact, calendar, origin, batch_size)
     return _LOADED[key]
-
-

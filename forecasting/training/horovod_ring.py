@@ -38,7 +38,9 @@ class HorovodRing:
 
 
 @contextmanager
-def joined_ring(rank: int, hosts: Sequence[str], gather: Callable[[str], Sequence[str]], timeout: int) -> Iterator[HorovodRing]:
+def joined_ring(
+    rank: int, hosts: Sequence[str], gather: Callable[[str], Sequence[str]], timeout: int
+) -> Iterator[HorovodRing]:
     """Joins the ring and leaves it at the end.
 
     Args:

@@ -161,7 +161,9 @@ class Trainer:
         """Rank 0 reads the newest checkpoint, if any; then all ranks hold its weights, optimiser and place."""
         state = (checkpoints.load(self.variables) if self.ring.rank == 0 else None) or State()
         self.ring.broadcast(self.variables)
-        step, seconds = self.ring.sum([state.step if self.ring.rank == 0 else 0, state.seconds if self.ring.rank == 0 else 0])
+        step, seconds = self.ring.sum(
+            [state.step if self.ring.rank == 0 else 0, state.seconds if self.ring.rank == 0 else 0]
+        )
         state.step, state.seconds = int(step), float(seconds)
         return state
 
@@ -192,7 +194,15 @@ class Trainer:
         state.history.append({"step": state.step, "wql": wql, "seconds": state.seconds})
         if wql < state.best:
             state.best, state.best_weights = wql, [np.asarray(w) for w in self.model.get_weights()]
-        report({"step": state.step, "steps": self.steps, "validated": state.step, "validation_wql": wql, "seconds": state.seconds})
+        report(
+            {
+                "step": state.step,
+                "steps": self.steps,
+                "validated": state.step,
+                "validation_wql": wql,
+                "seconds": state.seconds,
+            }
+        )
 
     def _loss_and_gradients(self, inputs, origins, actual, counts, seed):
         with tf.GradientTape() as tape:

@@ -55,7 +55,13 @@ class Shard:
 
     def _map(self, name: str) -> np.ndarray:
         width, ahead = self.width, self.width + self.spec.horizon
-        shapes = {"quantity": (width,), "observed": (width,), "past": (width, len(PAST)), "known": (ahead, len(KNOWN)), "static": (len(STATIC),)}
+        shapes = {
+            "quantity": (width,),
+            "observed": (width,),
+            "past": (width, len(PAST)),
+            "known": (ahead, len(KNOWN)),
+            "static": (len(STATIC),),
+        }
         dtype = np.int32 if name == "static" else np.float32
         return np.memmap(self._folder / name, dtype, "r", shape=(self.rows, *shapes[name]))
 

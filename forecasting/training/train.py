@@ -59,7 +59,12 @@ def holdout_origin(last_period: date, config: Config) -> date:
 
 
 def train(
-    sequences: DataFrame, calendar: pd.DataFrame, config: Config, data_version: str, last_period: date, progress: Progress
+    sequences: DataFrame,
+    calendar: pd.DataFrame,
+    config: Config,
+    data_version: str,
+    last_period: date,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Trains the model of this data and configuration, or goes on with it, or finds it done.
 
@@ -79,14 +84,25 @@ def train(
     folder = f"{config.lake.models}/{version_}"
     if artifact.exists(f"{folder}/{artifact.FILE}") and not config.training.retrain:
         _, _, note = artifact.unpack(artifact.read_bytes(f"{folder}/{artifact.FILE}"))
-        progress.say(f"  model {version_} was trained on this data with these settings before; training.retrain=true trains anew")
-        return note["result"] | {"model_version": version_, "began": "already trained"}  # without fingerprints of weights
+        progress.say(
+            f"  model {version_} was trained on this data with these settings before; training.retrain=true trains anew"
+        )
+        return note["result"] | {
+            "model_version": version_,
+            "began": "already trained",
+        }  # without fingerprints of weights
     until = holdout_origin(last_period, config)
     known = sequences.where(F.col("first_period") <= F.lit(until)).select(*SEQUENCE_COLUMNS)
     spec = model_spec(config, vocabularies(known), until, data_version)
     origin = int(position(until, config.series.grain))
     task = RankTask(
-        spec, CalendarAxis.of(calendar, spec.grain), origin, config.training, folder, _note(config), _threads(sequences, config)
+        spec,
+        CalendarAxis.of(calendar, spec.grain),
+        origin,
+        config.training,
+        folder,
+        _note(config),
+        _threads(sequences, config),
     )
     artifact.delete(f"{folder}/{PROGRESS_FILE}")
     with progress.detail(TrainingWatch(f"{folder}/{PROGRESS_FILE}", progress)):
@@ -98,7 +114,9 @@ def vocabularies(sequences: DataFrame) -> dict[str, tuple[str, ...]]:
     """For each static column the values that enough of the series have."""
     found = {}
     for name in STATIC:
-        counted = sequences.groupBy(name).agg(F.count(F.lit(1)).alias("series")).where(F.col("series") >= SMALLEST_CLASS)
+        counted = (
+            sequences.groupBy(name).agg(F.count(F.lit(1)).alias("series")).where(F.col("series") >= SMALLEST_CLASS)
+        )
         found[name] = vocabulary({row[name]: row["series"] for row in rows(counted, most=100_000)})
     return found
 
@@ -235,4 +253,8 @@ def _threads(df: DataFrame, config: Config) -> int:
 
 def _note(config: Config) -> dict[str, Any]:
     packages = {name: version(name) for name in ("keras", "numpy", "pyarrow")}
-    return {"configuration": config.model_dump(mode="json", by_alias=True), "packages": packages, "python": platform.python_version()}
+    return {
+        "configuration": config.model_dump(mode="json", by_alias=True),
+        "packages": packages,
+        "python": platform.python_version(),
+    }

@@ -40,7 +40,9 @@ def daemon(log: Path, started: str, *arguments: str):
     """A Spark daemon; yields what the group of `started` matched in its log."""
     command = [str(spark_home() / "bin" / "spark-class"), *arguments]
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment(SPARK_DAEMON_MEMORY="512m"))
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment(SPARK_DAEMON_MEMORY="512m")
+        )
     try:
         for _ in range(600):
             if found := re.search(started, log.read_text()):
@@ -62,12 +64,16 @@ def master(tmp_path_factory):
     package = "org.apache.spark.deploy"
     with ExitStack() as stack:
         url = stack.enter_context(
-            daemon(folder / "master.log", r"Starting Spark master at (spark://\S+)", f"{package}.master.Master", *address)
+            daemon(
+                folder / "master.log", r"Starting Spark master at (spark://\S+)", f"{package}.master.Master", *address
+            )
         )
         for number in (1, 2):
             size = ("--cores", "1", "--memory", "1500m", "--work-dir", str(folder / f"work-{number}"))
             worker = (f"{package}.worker.Worker", *address, *size, url)
-            stack.enter_context(daemon(folder / f"worker-{number}.log", r"(Successfully registered) with master", *worker))
+            stack.enter_context(
+                daemon(folder / f"worker-{number}.log", r"(Successfully registered) with master", *worker)
+            )
         yield url
 
 
@@ -109,11 +115,19 @@ def submit(master: str, archive: Path, job: str, settings: list[str]) -> None:
 @pytest.mark.timeout(1500)
 def test_a_cluster_writes_what_the_local_run_wrote(master, archive, small_run, small_sales, tmp_path):
     shared = [setting for setting in small_run.settings if not setting.startswith(LOCAL_ONLY)]
-    own = [f"lake.path={tmp_path / 'lake'}", "lake.schema=cluster", f"report.path={tmp_path / 'report'}", "run.id=cluster"]
+    own = [
+        f"lake.path={tmp_path / 'lake'}",
+        "lake.schema=cluster",
+        f"report.path={tmp_path / 'report'}",
+        "run.id=cluster",
+    ]
     submit(master, archive, "run", [*shared, *own])
     for name, (key, nearness) in TABLES.items():
         mine, theirs = (
-            DeltaTable(f"{lake}/{name}").to_pandas().drop(columns=LINEAGE, errors="ignore").sort_values(key, ignore_index=True)
+            DeltaTable(f"{lake}/{name}")
+            .to_pandas()
+            .drop(columns=LINEAGE, errors="ignore")
+            .sort_values(key, ignore_index=True)
             for lake in (small_run.run.lake.folder, tmp_path / "lake")
         )
         if nearness is None:

@@ -31,7 +31,9 @@ def demand(small_run):
 def test_every_table_is_written_and_its_key_is_one(small_run):
     for name, table in TABLES.items():
         frame = small_run.run.lake.read(name)
-        assert [column.name for column in table.columns_with(small_run.run.config.forecast.quantile_columns)] == frame.columns
+        assert [
+            column.name for column in table.columns_with(small_run.run.config.forecast.quantile_columns)
+        ] == frame.columns
         if table.key:
             twice = frame.groupBy(*table.key).count().where("count > 1")
             assert rows(twice) == [], name

@@ -22,7 +22,9 @@ def started(command, settings, log):
     arguments = [argument for setting in settings for argument in ("--set", setting)]
     code = [sys.executable, "-m", "jobs.cli", command, *arguments]
     environment = os.environ | {"PYSPARK_PYTHON": sys.executable}
-    return subprocess.Popen(code, stdout=log.open("w"), stderr=subprocess.STDOUT, start_new_session=True, env=environment)
+    return subprocess.Popen(
+        code, stdout=log.open("w"), stderr=subprocess.STDOUT, start_new_session=True, env=environment
+    )
 
 
 def wait_for(what, process, log, seconds=240):
@@ -52,14 +54,18 @@ def with_sales_after_changed(source: Path, folder: Path, origin) -> Path:
             late = pc.greater(days.cast("int32"), (origin - type(origin)(1970, 1, 1)).days + 1)
             for column in ("quantity", "sales_value"):
                 sales = sales.set_column(
-                    sales.schema.get_field_index(column), column, pc.if_else(late, pc.multiply(sales[column], 3), sales[column])
+                    sales.schema.get_field_index(column),
+                    column,
+                    pc.if_else(late, pc.multiply(sales[column], 3), sales[column]),
                 )
             assert pc.any(late).as_py()
         pq.write_table(sales, folder / "data" / file.name, use_deprecated_int96_timestamps=True)
     return folder
 
 
-def test_sales_after_the_origin_change_no_forecast_and_a_second_run_changes_nothing(small_run, small_sales, make_run, tmp_path):
+def test_sales_after_the_origin_change_no_forecast_and_a_second_run_changes_nothing(
+    small_run, small_sales, make_run, tmp_path
+):
     origin = small_run.run.lake.read("backtest_forecasts").first()["forecast_origin"]
     source = with_sales_after_changed(small_sales, tmp_path / "source", origin)
     settings = (f"source.path={source}", "run.id=other")
@@ -68,9 +74,20 @@ def test_sales_after_the_origin_change_no_forecast_and_a_second_run_changes_noth
         run = make_run(*settings)
         for job in (ingest, aggregate, features, train, backtest, score, inventory):
             job.execute(run)
-        names = ("demand", "sequences", "calendar_features", "backtest_forecasts", "backtest_metrics", "forecasts", "inventory_plan")
+        names = (
+            "demand",
+            "sequences",
+            "calendar_features",
+            "backtest_forecasts",
+            "backtest_metrics",
+            "forecasts",
+            "inventory_plan",
+        )
         frames = {name: table(run.config.lake.path, name).drop(columns="created_at", errors="ignore") for name in names}
-        by = {name: [c for c in ("model", "metric", *KEYS, "period_start") if c in frame] for name, frame in frames.items()}
+        by = {
+            name: [c for c in ("model", "metric", *KEYS, "period_start") if c in frame]
+            for name, frame in frames.items()
+        }
         return {name: frame.sort_values(by[name]).reset_index(drop=True) for name, frame in frames.items()}
 
     changed = chain()
@@ -89,7 +106,12 @@ def test_sales_after_the_origin_change_no_forecast_and_a_second_run_changes_noth
 
 
 def test_a_run_killed_in_training_goes_on_from_its_checkpoint(small_run, tmp_path):
-    settings = [*small_run.settings, f"lake.model_path={tmp_path}", "training.epochs=2000", "training.validate_every=20"]
+    settings = [
+        *small_run.settings,
+        f"lake.model_path={tmp_path}",
+        "training.epochs=2000",
+        "training.validate_every=20",
+    ]
     log = tmp_path / "log"
     first = started("train", settings, log)
     wait_for(lambda: len(list(tmp_path.glob("*/checkpoints/step-*.npz"))) >= 2, first, log)

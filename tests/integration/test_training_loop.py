@@ -13,7 +13,13 @@ from forecasting.training.loop import Checkpoints, Trainer, fit, total_steps
 from forecasting.training.ring import SingleRank
 from forecasting.training.shard import Shard
 
-SETTINGS = ("training.batch_size=8", "training.ranks=1", "training.epochs=4", "training.validate_every=4", "training.origins_per_series=4")
+SETTINGS = (
+    "training.batch_size=8",
+    "training.ranks=1",
+    "training.epochs=4",
+    "training.validate_every=4",
+    "training.origins_per_series=4",
+)
 
 
 @pytest.fixture
@@ -47,7 +53,14 @@ class StopAt:
 
 
 def test_training_lowers_the_validation_loss(shard, tmp_path):
-    state = fit(build_model(shard.spec, 1), shard, training("training.epochs=40"), SingleRank(), Checkpoints(str(tmp_path / "c")), lambda m: None)
+    state = fit(
+        build_model(shard.spec, 1),
+        shard,
+        training("training.epochs=40"),
+        SingleRank(),
+        Checkpoints(str(tmp_path / "c")),
+        lambda m: None,
+    )
     assert state.step == total_steps(24, training("training.epochs=40")) == 120
     assert state.best < 0.9 * state.history[0]["wql"]
 
@@ -80,7 +93,14 @@ def test_no_series_is_a_clear_error(tmp_path):
     empty = Shard(tmp_path, small_spec(), small_axis(), ORIGIN)
     empty.fill([small_sequences().slice(0, 0)])
     with pytest.raises(TrainingError, match="at least one series on each"):
-        fit(build_model(empty.spec, 1), empty, training(), SingleRank(), Checkpoints(str(tmp_path / "c")), lambda m: None)
+        fit(
+            build_model(empty.spec, 1),
+            empty,
+            training(),
+            SingleRank(),
+            Checkpoints(str(tmp_path / "c")),
+            lambda m: None,
+        )
 
 
 def test_a_loss_that_is_no_number_stops_with_a_clear_word(shard, tmp_path):
@@ -92,5 +112,12 @@ def test_a_loss_that_is_no_number_stops_with_a_clear_word(shard, tmp_path):
 
 
 def test_time_ends_training_at_the_best_weights_so_far(shard, tmp_path):
-    state = fit(build_model(shard.spec, 1), shard, training("training.max_minutes=0.0001", "training.epochs=50"), SingleRank(), Checkpoints(str(tmp_path / "c")), lambda m: None)
+    state = fit(
+        build_model(shard.spec, 1),
+        shard,
+        training("training.max_minutes=0.0001", "training.epochs=50"),
+        SingleRank(),
+        Checkpoints(str(tmp_path / "c")),
+        lambda m: None,
+    )
     assert state.step == 4 and state.best_weights  # the first look at the clock

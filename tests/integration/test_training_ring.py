@@ -16,7 +16,11 @@ def trained(small_run, make_config, folder, *settings):
     data = sequences.agg(F.max("data_version").alias("version"), F.max("last_period").alias("last")).first()
     config = make_config(*small_run.settings, f"lake.model_path={folder}", *settings)
     calendar = pd.DataFrame(rows(lake.read("calendar_features")))
-    return train(sequences, calendar, config, data["version"], data["last"], small_run.run.progress), config, data["version"]
+    return (
+        train(sequences, calendar, config, data["version"], data["last"], small_run.run.progress),
+        config,
+        data["version"],
+    )
 
 
 def test_ranks_start_from_different_seeds_and_end_with_equal_weights_and_a_lower_loss(small_run, make_config, tmp_path):

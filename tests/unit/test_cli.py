@@ -68,7 +68,10 @@ def test_only_errors_that_a_user_can_mend_become_messages(capsys):
 
 
 def test_figures_read_well():
-    assert describe({"rows_in": 1234567, "share": 0.123456, "day": "2017-01-01"}) == "rows in 1,234,567, share 0.1235, day 2017-01-01"
+    assert (
+        describe({"rows_in": 1234567, "share": 0.123456, "day": "2017-01-01"})
+        == "rows in 1,234,567, share 0.1235, day 2017-01-01"
+    )
 
 
 def test_the_sql_shell_registers_the_tables_that_are_there(tmp_path):

@@ -75,7 +75,11 @@ def test_later_wins_defaults_files_settings(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("- a\n- b\n", "expected a mapping"), ("a: [", "expected YAML"), ("source: {path: }\nsource.path: x", "unknown key")],
+    [
+        ("- a\n- b\n", "expected a mapping"),
+        ("a: [", "expected YAML"),
+        ("source: {path: }\nsource.path: x", "unknown key"),
+    ],
 )
 def test_a_broken_file_is_named(tmp_path, text, expected):
     file = tmp_path / "broken.yml"

@@ -10,7 +10,9 @@ QUANTILES = ("p10", "p50", "p90")
 
 
 def test_the_documentation_is_the_contract():
-    assert DOCS.read_text(encoding="utf-8") == tables_markdown(), "run: python -m forecasting.contracts > docs/tables.md"
+    assert DOCS.read_text(encoding="utf-8") == tables_markdown(), (
+        "run: python -m forecasting.contracts > docs/tables.md"
+    )
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)

@@ -5,7 +5,9 @@ import pytest
 from forecasting.errors import LakeError
 from forecasting.lake import rows, with_lineage
 
-EVENTS = [{"date": date(2024, 5, day), "event": name, "source_file": "f", "run_id": "r"} for day, name in ((1, "a"), (2, "b"))]
+EVENTS = [
+    {"date": date(2024, 5, day), "event": name, "source_file": "f", "run_id": "r"} for day, name in ((1, "a"), (2, "b"))
+]
 
 
 def events(run):
@@ -40,7 +42,7 @@ def test_a_write_replaces_all_or_the_given_rows_and_can_be_taken_back(make_run):
 def test_rows_outside_of_what_they_replace_are_refused(make_run):
     run = make_run()
     run.lake.write(run.lake.frame(EVENTS, "calendar"), "calendar")
-    with pytest.raises(Exception, match="REPLACE_WHERE|replaceWhere"):
+    with pytest.raises(Exception, match=r"REPLACE_WHERE|replaceWhere"):
         run.lake.write(run.lake.frame(EVENTS, "calendar"), "calendar", replacing={"event": "b"})
     assert len(events(run)) == 2
 

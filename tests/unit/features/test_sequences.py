@@ -40,17 +40,29 @@ def test_price_and_discount_are_what_the_slow_loop_finds(all_series):
 
 DAY = st.dates(date(2023, 11, 1), date(2024, 4, 30))
 SHARE = st.sampled_from([0.0, 0.25, 0.5, 1.0])
-SPAN = st.builds(lambda start, days, display, mailer: (start, start + timedelta(days), display, mailer), DAY, st.integers(0, 40), SHARE, SHARE)
+SPAN = st.builds(
+    lambda start, days, display, mailer: (start, start + timedelta(days), display, mailer),
+    DAY,
+    st.integers(0, 40),
+    SHARE,
+    SHARE,
+)
 
 
 @given(
-    st.lists(st.tuples(DAY, st.integers(1, 30), st.one_of(st.none(), st.lists(SPAN, max_size=4))), min_size=1, max_size=4),
+    st.lists(
+        st.tuples(DAY, st.integers(1, 30), st.one_of(st.none(), st.lists(SPAN, max_size=4))), min_size=1, max_size=4
+    ),
     st.sampled_from(["day", "week", "month"]),
 )
 def test_promotions_are_what_the_slow_loop_finds(all_series, grain):
-    kind = pa.struct([("starts_on", pa.date32()), ("ends_on", pa.date32()), ("display", pa.float64()), ("mailer", pa.float64())])
+    kind = pa.struct(
+        [("starts_on", pa.date32()), ("ends_on", pa.date32()), ("display", pa.float64()), ("mailer", pa.float64())]
+    )
     names = [field.name for field in kind]
-    spans = pa.array([s and [dict(zip(names, span, strict=True)) for span in s] for _, _, s in all_series], pa.list_(kind))
+    spans = pa.array(
+        [s and [dict(zip(names, span, strict=True)) for span in s] for _, _, s in all_series], pa.list_(kind)
+    )
     first = position(np.array([start for start, _, _ in all_series], "datetime64[D]"), grain)
     lengths = np.array([length for _, length, _ in all_series])
     found = np.stack(promotion_arrays(spans, first, lengths, grain), axis=1)
@@ -66,7 +78,9 @@ def test_promotions_are_what_the_slow_loop_finds(all_series, grain):
 
 @pytest.fixture(scope="module")
 def locations(spark):
-    return spark.createDataFrame([("s1", "north"), ("s2", "north"), ("s3", None)], "location_id string, location_group string")
+    return spark.createDataFrame(
+        [("s1", "north"), ("s2", "north"), ("s3", None)], "location_id string, location_group string"
+    )
 
 
 def spans_of(spark, locations, level):
@@ -78,7 +92,8 @@ def spans_of(spark, locations, level):
     columns = "item_id string, location_id string, starts_on date, ends_on date, display double, mailer double"
     found = promotion_spans(spark.createDataFrame(promotions, columns), locations, level).collect()
     return {
-        (row["item_id"], row["location_id"]): [(s["starts_on"].day, s["display"], s["mailer"]) for s in row["spans"]] for row in found
+        (row["item_id"], row["location_id"]): [(s["starts_on"].day, s["display"], s["mailer"]) for s in row["spans"]]
+        for row in found
     }
 
 
@@ -94,7 +109,9 @@ def test_a_promotion_counts_as_the_share_of_locations_that_take_part(spark, loca
 
 def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark, locations):
     first, horizon = date(2024, 1, 5), 3
-    days = [("a", "ALL", first + timedelta(i), float(i), 2.0 * i, 0.5 * i, 1) for i in range(4)] + [("b", "ALL", first, 1.0, 0.0, 0.0, 1)]
+    days = [("a", "ALL", first + timedelta(i), float(i), 2.0 * i, 0.5 * i, 1) for i in range(4)] + [
+        ("b", "ALL", first, 1.0, 0.0, 0.0, 1)
+    ]
     columns = "item_id string, location_id string, period_start date, quantity double, revenue double, discount double, lines bigint"
     products = spark.createDataFrame(
         [("a", "food", None, None, None, None, "1 kg")],
@@ -106,7 +123,10 @@ def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark, locatio
         "spans array<struct<starts_on: date, ends_on: date, display: double, mailer: double>>",
     )
     demand = spark.createDataFrame(days, columns)
-    found = {row["item_id"]: row for row in build_sequences(demand, products, promotions, "day", horizon, date(2024, 1, 8)).collect()}
+    found = {
+        row["item_id"]: row
+        for row in build_sequences(demand, products, promotions, "day", horizon, date(2024, 1, 8)).collect()
+    }
     a = found["a"]
     assert (a["first_period"], a["last_period"], a["length"]) == (first, date(2024, 1, 8), 4)
     assert a["quantity"] == [0, 1, 2, 3]

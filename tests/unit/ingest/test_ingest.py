@@ -81,7 +81,10 @@ def test_every_bad_line_goes_to_quarantine_with_its_reason_and_its_original(spar
     assert record == {"order": "o10", "sku": "a", "shop": "s1", "day": "2024-03-01", "units": "many", "paid": "2.5"}
     assert row["reason"] == "quantity: expected double, came 'many'"
     assert originals["o11"][1]["reason"] == "sold_on: expected date in the format yyyy-MM-dd, came '01.03.2024'"
-    assert originals["o14"][1]["reason"] == "expected no negative revenue but for a return, came quantity 1.0, revenue -2.5"
+    assert (
+        originals["o14"][1]["reason"]
+        == "expected no negative revenue but for a return, came quantity 1.0, revenue -2.5"
+    )
     assert "o24,a,s1,2024-03-01,1,2.5,and more" in json.dumps(originals["o24"][0])
 
 
@@ -126,7 +129,7 @@ def test_a_header_without_lines_is_no_fault_of_the_file(spark, tmp_path, shop, m
 
 def test_a_filter_leaves_rows_out_before_they_are_counted(spark, tmp_path, shop, make_config):
     deliver(tmp_path, [*GOOD, *ALSO_GOOD])
-    config = make_config('source.filter={sales: "item_id = \'b\'"}')
+    config = make_config("source.filter={sales: \"item_id = 'b'\"}")
     assert by_rule(checked(spark, shop(), config)) == Counter({None: 1})
 
 
@@ -149,7 +152,11 @@ def test_a_source_that_the_dataset_lacks_is_an_empty_table(spark, shop, make_con
     [
         ("America/New_York", "2024-03-10 04:59:00", "2024-03-09"),  # winter: midnight is 05:00 UTC
         ("America/New_York", "2024-03-10 05:00:00", "2024-03-10"),
-        ("America/New_York", "2024-03-11 03:59:00", "2024-03-10"),  # clocks went forward at 07:00 UTC: 04:00 from now on
+        (
+            "America/New_York",
+            "2024-03-11 03:59:00",
+            "2024-03-10",
+        ),  # clocks went forward at 07:00 UTC: 04:00 from now on
         ("America/New_York", "2024-03-11 04:00:00", "2024-03-11"),
         ("America/New_York", "2024-11-04 04:59:00", "2024-11-03"),  # and back
         ("Europe/Berlin", "2024-03-30 23:00:00", "2024-03-31"),
@@ -162,7 +169,9 @@ def test_a_source_that_the_dataset_lacks_is_an_empty_table(spark, shop, make_con
 def test_a_business_day_is_the_locations_own(spark, shop, zone, moment, day):
     columns = {k: v for k, v in COLUMNS.items() if k != "sold_on"} | {"sold_at": "day"}
     dataset = shop({"columns": columns, "unique": []}, timezone=zone)
-    raw = spark.createDataFrame([("o", "a", "s", moment, "1", "1", "f")], f"{HEADER.replace(',', ' string, ')} string, source_file string")
+    raw = spark.createDataFrame(
+        [("o", "a", "s", moment, "1", "1", "f")], f"{HEADER.replace(',', ' string, ')} string, source_file string"
+    )
     row = ingest.check_source(raw, dataset, "sales").first()
     assert (str(row["sold_on"]), str(row["sold_at"])) == (day, moment)
 
@@ -171,7 +180,9 @@ def test_a_business_day_is_the_locations_own(spark, shop, zone, moment, day):
 def test_a_moment_without_zone_is_one_of_the_stored_zone(spark, shop, zone, moment, utc):
     columns = {k: v for k, v in COLUMNS.items() if k != "sold_on"} | {"sold_at": "day"}
     dataset = shop({"columns": columns, "unique": []}, timezone=zone, stored_timezone=zone)
-    raw = spark.createDataFrame([("o", "a", "s", moment, "1", "1", "f")], f"{HEADER.replace(',', ' string, ')} string, source_file string")
+    raw = spark.createDataFrame(
+        [("o", "a", "s", moment, "1", "1", "f")], f"{HEADER.replace(',', ' string, ')} string, source_file string"
+    )
     row = ingest.check_source(raw, dataset, "sales").first()
     assert (str(row["sold_on"]), str(row["sold_at"])) == ("2024-07-01", utc)
 

@@ -36,7 +36,7 @@ def test_nothing_behind_the_origin_is_read(column):
 
 
 def test_static_values_not_seen_in_training_are_unknown():
-    codes = encode_static(small_sequences(4), {name: ("a", "b") for name in STATIC})
+    codes = encode_static(small_sequences(4), dict.fromkeys(STATIC, ("a", "b")))
     assert codes.tolist() == [[1] * 6, [2] * 6, [0] * 6, [0] * 6]
 
 

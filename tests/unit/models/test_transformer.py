@@ -20,7 +20,10 @@ def inputs_of(batch, spec, plan=1.0):
     block = to_block(batch, spec, ORIGIN, spec.context)
     names = ("quantity", "observed", "past", "known", "static")
     axis = small_axis().window(ORIGIN - spec.context + 1, ORIGIN + spec.horizon + 1)
-    return {name: getattr(block, name) for name in names} | {"calendar": axis, "plan": np.full(len(block), plan, np.float32)}
+    return {name: getattr(block, name) for name in names} | {
+        "calendar": axis,
+        "plan": np.full(len(block), plan, np.float32),
+    }
 
 
 def test_quantiles_rise_and_are_never_negative(model):
@@ -53,7 +56,9 @@ def test_a_promotion_reaches_only_days_within_its_lead(column):
 
 def test_a_hidden_plan_changes_nothing_by_its_content(model):
     batch, last = small_sequences(), tf.constant([model.spec.patches - 1])
-    hidden = (model(inputs_of(b, model.spec, plan=0.0), last)[0] for b in (batch, changed(batch, "display", after=0, add=1.0)))
+    hidden = (
+        model(inputs_of(b, model.spec, plan=0.0), last)[0] for b in (batch, changed(batch, "display", after=0, add=1.0))
+    )
     np.testing.assert_array_equal(*hidden)
 
 
@@ -74,8 +79,13 @@ def test_levels_equal_the_obvious_loop():
 def test_pinball_equals_the_obvious_loop():
     rng = np.random.default_rng(2)
     actual, quantiles, taus = rng.random(6), rng.random((6, 3)), [0.1, 0.5, 0.9]
-    expected = [sum(max(t * (y - q), (t - 1) * (y - q)) for t, q in zip(taus, row, strict=True)) for y, row in zip(actual, quantiles, strict=True)]
-    np.testing.assert_allclose(pinball(tf.constant(actual), tf.constant(quantiles), tf.constant(taus, tf.float64)), expected)
+    expected = [
+        sum(max(t * (y - q), (t - 1) * (y - q)) for t, q in zip(taus, row, strict=True))
+        for y, row in zip(actual, quantiles, strict=True)
+    ]
+    np.testing.assert_allclose(
+        pinball(tf.constant(actual), tf.constant(quantiles), tf.constant(taus, tf.float64)), expected
+    )
 
 
 def test_the_same_seed_gives_the_same_weights():
