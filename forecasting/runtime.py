@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,7 +50,6 @@ class Run:
 
 def start_run(config: Config, name: str) -> Run:
     """The run of a job: a session, the lake, and an id."""
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # Spark would start its workers with any python3
     started = datetime.now(UTC).replace(microsecond=0)
     spark = build_session(config, name)
     console = Console(soft_wrap=True)

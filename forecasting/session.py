@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib.resources import as_file
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def build_session(config: Config, name: str) -> SparkSession:
     if config.spark.shuffle_partitions:
         builder = builder.config("spark.sql.shuffle.partitions", config.spark.shuffle_partitions)
     if _is_embedded():
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else Spark starts its workers with any python3
         cores = os.cpu_count() or 1
         builder = builder.master(config.spark.master or f"local[{max(cores, config.training.ranks)}]")
         builder = builder.config("spark.driver.memory", config.spark.driver_memory)

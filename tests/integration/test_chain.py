@@ -82,9 +82,11 @@ def test_the_summary_tells_result_accuracy_cost_and_places(small_run):
 
 def test_deltalake_and_duckdb_read_the_same(small_run, demand):
     """DuckDB reads through deltalake and Arrow, so that no extension must be fetched."""
-    table = DeltaTable(small_run.run.lake.path("demand")).to_pyarrow_table()
-    assert table.num_rows == demand[0]
-    assert duckdb.sql(SUM_OF_DEMAND.replace("FROM demand", "FROM table")).fetchone() == demand
+    found = DeltaTable(small_run.run.lake.path("demand")).to_pyarrow_table()
+    assert found.num_rows == demand[0]
+    with duckdb.connect() as connection:
+        connection.register("demand", found)
+        assert connection.sql(SUM_OF_DEMAND).fetchone() == demand
 
 
 def test_the_sql_shell_reads_the_same_and_leaves_nothing_behind(small_run, demand, tmp_path):
