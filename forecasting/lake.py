@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -22,6 +22,7 @@ class Lake:
 
     spark: SparkSession
     config: Config
+    _registered: set[str] = field(default_factory=set, compare=False, repr=False)  # in this session's catalog
 
     def name(self, table: str) -> str:
         """Full name of a table for SQL."""
@@ -135,7 +136,7 @@ class Lake:
             LakeError: the catalog holds another table under this name.
         """
         path = self.path(table)
-        if path is None:
+        if path is None or table in self._registered:
             return
         self._create_schema()
         self.spark.sql(f"CREATE TABLE IF NOT EXISTS {self.name(table)} USING delta LOCATION '{_quoted(path)}'")
@@ -145,6 +146,7 @@ class Lake:
                 f"Table {self.name(table)}: expected to lie at {path}, but the catalog says {registered}. "
                 "Give this lake a schema of its own with --set lake.schema=NAME, or drop the other table."
             )
+        self._registered.add(table)
 
     def _create_schema(self) -> None:
         lake = self.config.lake
