@@ -12,6 +12,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 from rich.console import Console
+from rich.markup import escape
 
 from forecasting.config import Config, load_config
 from forecasting.errors import ForecastingError
@@ -43,7 +44,7 @@ class Run:
         with self.progress.stage(name):
             figures = execute(self)
         seconds = time.monotonic() - started
-        self.progress.say(f"[bold]{name:<10}[/bold] {seconds:6.1f} s   {describe(figures)}")
+        self.progress.say(f"[bold]{name:<10}[/bold] {seconds:6.1f} s   {escape(describe(figures))}")
         note_stage(self, name, seconds, figures)
         return figures
 
@@ -110,6 +111,8 @@ class friendly_errors:  # lower case, since it reads as a statement: `with frien
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> bool:
         if isinstance(error, ForecastingError):
-            Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/bold red] {error}", highlight=False)
+            Console(stderr=True, soft_wrap=True).print(
+                f"[bold red]error[/bold red] {escape(str(error))}", highlight=False
+            )
             raise SystemExit(2) from error
         return False

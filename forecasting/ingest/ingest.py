@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import Column, DataFrame, Observation, SparkSession, Window
 from pyspark.sql import functions as F
@@ -44,7 +45,7 @@ def read_source(spark: SparkSession, dataset: Dataset, name: str, path: str | No
     location = f"{dataset.folder(path).rstrip('/')}/{source.path}"
     try:
         raw = _reader(spark, source, location)
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:
         raise SourceError(
             f"Source {name}, {location}: expected readable {source.format} files, came: {_first_line(error)}. "
             "Check source.path and the path and format in the dataset's YAML."
