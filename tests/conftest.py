@@ -36,8 +36,6 @@ TINY = (
     "training.validation_series=64",
     "training.xla=false",
 )
-# Many small queries: compiling them well costs more than it saves, here and in every process that a test starts.
-os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 _schemas = itertools.count()
 
 # A test's JVM lives for minutes: compiling its code twice, the second time thoroughly, would cost most of them.
