@@ -1,6 +1,6 @@
 """Time, rows a second and peak memory of every stage of the main job.
 
-make bench-pipeline                    # 150 items of the real data, about a minute
+make bench-pipeline                    # 150 items of the real data
 make bench-pipeline SCALE=full         # the default run
 """
 
