@@ -5,6 +5,7 @@ SHELL := bash
 
 ARGS ?=
 SCALE ?= small
+PROCESSES ?= 2
 VENV := . .venv/bin/activate &&
 
 # Spark starts its Python workers with the Python of .venv, and no other Spark on this machine gets in between.
@@ -30,11 +31,12 @@ run: setup ## Run the whole chain, from raw sales to forecasts and stock decisio
 	@$(VENV) forecasting run $(ARGS)
 
 .PHONY: test unit
+pytest := python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 test: setup-dev ## Run all tests
-	@$(VENV) python -m pytest $(ARGS)
+	@$(VENV) $(pytest) $(ARGS)
 
 unit: setup-dev ## Run the unit tests
-	@$(VENV) python -m pytest tests/unit $(ARGS)
+	@$(VENV) $(pytest) tests/unit $(ARGS)
 
 .PHONY: lint format
 lint: setup-dev ## Check the code's style

@@ -12,14 +12,14 @@ EXTRAS = {
     # pyspark 4.3 breaks MERGE of Delta 4.4; the jar of delta-spark 4.4.1 was never published.
     "spark": ["pyspark>=4.2,<4.3", "delta-spark>=4.4,!=4.4.1,<4.5"],
     # Horovod itself is built by scripts/build_horovod_wheel.sh; these are what it and the network need when they run.
-    "train": ["tensorflow-cpu>=2.21,<2.22", "keras>=3.15,<4", "cffi", "cloudpickle", "packaging", "psutil"],
+    "train": ["tensorflow-cpu>=2.21,<2.22", "keras>=3.15,<4", "cffi", "cloudpickle", "packaging"],
     # What builds Horovod.
     "build": ["setuptools>=64,<81", "wheel", "cmake>=3.13,<4"],
     "bench": ["duckdb", "lightgbm", "polars", "statsforecast", "utilsforecast"],
     "dev": [
-        "chispa",
         "deltalake",
         "duckdb",
+        "filelock",
         "hypothesis",
         "ipykernel",
         "nbclient",
@@ -27,6 +27,7 @@ EXTRAS = {
         "pip-tools",
         "pytest",
         "pytest-timeout",
+        "pytest-xdist",
         "ruff",
         "utilsforecast",
     ],
@@ -52,10 +53,10 @@ setup(
         "pandas>=2.2,<3",  # pyspark.pandas and assertDataFrameEqual fail with pandas 3
         "pyarrow>=18",
         "pydantic>=2.8,<3",
+        "psutil",
         "PyYAML",
         "rich",
         "scipy",
-        "typer",
     ],
     extras_require=EXTRAS,
     entry_points={

@@ -118,16 +118,26 @@ class Lake:
     def _create(self, contract: Table) -> None:
         """Creates an empty table with the contract's columns and comments, if there is none, and registers it."""
         if not self.exists(contract.name):
-            path = self.path(contract.name)
-            create = DeltaTable.createIfNotExists(self.spark).comment(contract.doc)
-            create = create.property("delta.dataSkippingStatsColumns", ",".join(contract.skipping))
-            create = create.location(path) if path else create.tableName(self.name(contract.name))
-            for column in contract.columns_with(self.config.forecast.quantile_columns):
-                create = create.addColumn(column.name, column.type, comment=column.doc)
-            if path is None:
-                self._create_schema()
-            create.execute()
+            self._create_schema()
+            # By its folder if the catalog knows the name already: its folder is gone, or it is another lake's table.
+            known = self.spark.catalog.tableExists(self.name(contract.name))
+            self.spark.sql(self._create_statement(contract, self._reference(contract.name) if known else None))
+            if not known:
+                self._registered.add(contract.name)
         self._register(contract.name)
+
+    def _create_statement(self, contract: Table, reference: str | None) -> str:
+        columns = ", ".join(
+            f"`{column.name}` {column.type} COMMENT '{_quoted(column.doc)}'"
+            for column in contract.columns_with(self.config.forecast.quantile_columns)
+        )
+        path = self.path(contract.name)
+        place = f" LOCATION '{_quoted(path)}'" if path and not reference else ""
+        statistics = f"'delta.dataSkippingStatsColumns' = '{','.join(contract.skipping)}'"
+        return (
+            f"CREATE TABLE IF NOT EXISTS {reference or self.name(contract.name)} ({columns}) USING delta{place} "
+            f"COMMENT '{_quoted(contract.doc)}' TBLPROPERTIES ({statistics})"
+        )
 
     def _register(self, table: str) -> None:
         """Makes a table in the lake's folder known to the catalog under its name.
@@ -135,17 +145,19 @@ class Lake:
         Raises:
             LakeError: the catalog holds another table under this name.
         """
-        path = self.path(table)
+        name, path = self.name(table), self.path(table)
         if path is None or table in self._registered:
             return
         self._create_schema()
-        self.spark.sql(f"CREATE TABLE IF NOT EXISTS {self.name(table)} USING delta LOCATION '{_quoted(path)}'")
-        registered = self.spark.sql(f"DESCRIBE DETAIL {self.name(table)}").select("location").first()["location"]
-        if _plain(registered) != _plain(path):
-            raise LakeError(
-                f"Table {self.name(table)}: expected to lie at {path}, but the catalog says {registered}. "
-                "Give this lake a schema of its own with --set lake.schema=NAME, or drop the other table."
-            )
+        if self.spark.catalog.tableExists(name):
+            registered = self.spark.sql(f"DESCRIBE DETAIL {name}").select("location").first()["location"]
+            if _plain(registered) != _plain(path):
+                raise LakeError(
+                    f"Table {name}: expected to lie at {path}, but the catalog says {registered}. "
+                    "Give this lake a schema of its own with --set lake.schema=NAME, or drop the other table."
+                )
+        else:
+            self.spark.sql(f"CREATE TABLE {name} USING delta LOCATION '{_quoted(path)}'")
         self._registered.add(table)
 
     def _create_schema(self) -> None:

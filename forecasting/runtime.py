@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from rich.console import Console
 from rich.markup import escape
@@ -110,9 +112,14 @@ class friendly_errors:  # lower case, since it reads as a statement: `with frien
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> bool:
-        if isinstance(error, ForecastingError):
-            Console(stderr=True, soft_wrap=True).print(
-                f"[bold red]error[/bold red] {escape(str(error))}", highlight=False
-            )
+        message = str(error) if isinstance(error, ForecastingError) else _told_by_a_worker(error)
+        if message:
+            Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/bold red] {escape(message)}", highlight=False)
             raise SystemExit(2) from error
         return False
+
+
+def _told_by_a_worker(error: BaseException | None) -> str | None:
+    """The message of a ForecastingError that was raised in a Spark task; Spark passes on only its text, in a traceback."""
+    found = re.findall(r"^\s*forecasting\.errors\.\w+: (.+)$", str(error), re.MULTILINE)
+    return found[-1] if found and isinstance(error, PySparkException) else None

@@ -6,6 +6,7 @@ import os
 import sys
 from importlib.resources import as_file
 from pathlib import Path
+from urllib.parse import urlparse
 
 from pyspark.sql import SparkSession
 
@@ -51,6 +52,8 @@ def build_session(config: Config, name: str) -> SparkSession:
         builder = builder.master(config.spark.master or f"local[{max(cores, config.training.ranks)}]")
         builder = builder.config("spark.driver.memory", config.spark.driver_memory)
         builder = builder.config("spark.sql.shuffle.partitions", config.spark.shuffle_partitions or 2 * cores)
+        if config.lake.path and not urlparse(config.lake.path).scheme:  # else Spark makes a folder where it was started
+            builder = builder.config("spark.sql.warehouse.dir", str(Path(config.lake.path).resolve() / "_warehouse"))
         for key, value in (LOCAL_SETTINGS | delta_jars()).items():
             builder = builder.config(key, value)
         with as_file(conf_file("log4j2.properties")) as quiet:

@@ -3,7 +3,13 @@
 spark-submit --py-files dist/forecasting.zip jobs/ingest.py --conf conf/prod.yml
 """
 
-from pyspark.sql import Observation
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+
+from pyspark.sql import DataFrame, Observation
 
 from forecasting.contracts import SOURCES
 from forecasting.errors import QualityError
@@ -14,34 +20,51 @@ from forecasting.lake import with_lineage
 from forecasting.runtime import Figures, Run, entry_point
 
 
+@dataclass(frozen=True)
+class Ingested:
+    """One source after its accepted rows were written."""
+
+    quality: Quality
+    quarantined: DataFrame
+    version_before: int  # of its bronze table; -1: there was none
+
+
 def execute(run: Run) -> Figures:
     """Read the sales log and its companions into bronze tables."""
     dataset = load_dataset(run.config.source)
-    found = [ingest_source(run, dataset, name) for name in SOURCES]
+    sources: list[Ingested] = []
+    try:
+        for name in SOURCES:
+            sources.append(ingest_source(run, dataset, name))
+            stop_if_bad(sources[-1].quality, run.config.quality)
+    except QualityError:
+        write_quarantine(run, sources)
+        for source in sources:
+            run.lake.restore(source.quality["source"], max(source.version_before, 0))
+        raise
+    write_quarantine(run, sources)
+    found = [source.quality for source in sources]
+    records = run.lake.frame([quality | run.lineage() for quality in found], "data_quality")
+    run.lake.write(records, "data_quality", replacing={"run_id": run.id})
     figures = {"rows": sum(q["rows_in"] for q in found), "quarantined": sum(q["rows_quarantined"] for q in found)}
     return figures | {q["source"]: q["rows_accepted"] for q in found if q["rows_in"]}
 
 
-def ingest_source(run: Run, dataset: Dataset, name: str) -> Quality:
+def ingest_source(run: Run, dataset: Dataset, name: str) -> Ingested:
     """One source to its bronze table; a source that the dataset does not have gives an empty one."""
     before, observed = run.lake.version(name), Observation()
     checked = ingest.checked_source(run.spark, dataset, name, run.config.source)
     counted = ingest.counted(checked, observed)
     run.lake.write(with_lineage(ingest.accepted(counted), run_id=run.id), name)
     quality = quality_of(name, observed.get, run.lake.version(name))
-    bad = with_lineage(ingest.quarantined(checked, name), **run.lineage())
-    run.lake.write(bad if quality["rows_quarantined"] else bad.limit(0), "quarantine", replacing={"source": name})
-    try:
-        stop_if_bad(quality, run.config.quality)
-    except QualityError:
-        run.lake.restore(name, max(before, 0))
-        raise
-    run.lake.write(
-        run.lake.frame([quality | run.lineage()], "data_quality"),
-        "data_quality",
-        replacing={"run_id": run.id, "source": name},
-    )
-    return quality
+    return Ingested(quality, ingest.quarantined(checked, name), before)
+
+
+def write_quarantine(run: Run, sources: Iterable[Ingested]) -> None:
+    """Replaces the quarantine by what these sources' rows broke; only sources with such rows are read once more."""
+    bad = [source.quarantined for source in sources if source.quality["rows_quarantined"]]
+    frame = with_lineage(reduce(DataFrame.union, bad), **run.lineage()) if bad else run.lake.frame([], "quarantine")
+    run.lake.write(frame, "quarantine")
 
 
 main = entry_point("ingest", execute)

@@ -104,7 +104,10 @@ def _places(run: Run, figures: dict[str, Figures]) -> Table:
     table.add_row("in the lake", run.lake.folder or f"{run.config.lake.catalog}.{run.config.lake.schema_}")
     table.add_row("model", f"{run.config.lake.models}/{figures['train']['model_version']}")
     table.add_row("report", figures["report"]["report"])
-    table.add_row("query them", 'forecasting sql "SELECT * FROM inventory_plan ORDER BY order_quantity DESC"')
+    usual, lake = load_config().lake, run.config.lake
+    elsewhere = {"lake.path": (lake.path, usual.path), "lake.schema": (lake.schema_, usual.schema_)}
+    options = "".join(f"--set {key}={value} " for key, (value, default) in elsewhere.items() if value != default)
+    table.add_row("query them", f'forecasting sql {options}"SELECT * FROM inventory_plan ORDER BY order_quantity DESC"')
     return table
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from pyspark.sql import SparkSession
 
 from benchmarks.cut import cut_sales
 from forecasting.config import Config, load_config
 from forecasting.runtime import Figures, Run, start_run
 from forecasting.session import build_session
+from jobs.run import run_stages
 
 #: Settings under which the whole chain takes seconds a stage. Two ranks, so that the ring is part of it.
 TINY = (
@@ -38,8 +42,20 @@ TINY = (
 )
 _schemas = itertools.count()
 
-# A test's JVM lives for minutes: compiling its code twice, the second time thoroughly, would cost most of them.
-os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+# A test's JVM lives for minutes: to verify its classes and to compile its code twice, the second time thoroughly, would cost
+# most of them. And its driver takes no more than a megabyte of results, so that a job which brings what grows with the
+# series to the driver fails in any of the tests. Every JVM that a test starts gets these.
+os.environ.setdefault(
+    "SPARK_SUBMIT_OPTS",
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote "
+    "-Dspark.driver.maxResultSize=1m",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In this order two processes share the work: one begins with the cluster and the small run that it is held against, the
+    other with all that needs no small run."""
+    items.sort(key=lambda item: (item.path.parent.name != "cluster", "small_run" in getattr(item, "fixturenames", ())))
 
 
 @pytest.fixture(scope="session")
@@ -74,9 +90,18 @@ def make_run(spark: SparkSession, make_config, tmp_path: Path) -> Callable[..., 
 
 
 @pytest.fixture(scope="session")
-def small_sales(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all processes of this test run have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def small_sales(shared_folder: Path) -> Path:
     """A cut of The Complete Journey, 150 items from daily to rare sellers: a folder for `source.path`."""
-    return cut_sales(tmp_path_factory.mktemp("small_sales"), 150)
+    with FileLock(shared_folder / "small_sales.lock"):
+        folder = shared_folder / "small_sales"
+        return folder if folder.exists() else cut_sales(folder, 150)
 
 
 @dataclass(frozen=True)
@@ -88,13 +113,18 @@ class SmallRun:
     settings: tuple[str, ...]
     folder: Path
 
+    def copied_to(self, folder: Path, schema: str) -> tuple[str, ...]:
+        """Settings of a copy of its lake, model and all, for a test that writes (Delta tables hold relative paths)."""
+        shutil.copytree(self.folder / "lake", folder / "lake")
+        own = (f"lake.path={folder / 'lake'}", f"lake.schema={schema}", f"report.path={folder / 'output'}")
+        return (*self.settings, *own)
+
 
 @pytest.fixture(scope="session")
-def small_run(spark: SparkSession, make_config, small_sales: Path, tmp_path_factory) -> SmallRun:
-    """The whole chain, once, on the small cut of real sales. Read its tables; write elsewhere."""
-    from jobs.run import run_stages
-
-    folder = tmp_path_factory.mktemp("small_run")
+def small_run(spark: SparkSession, make_config, small_sales: Path, shared_folder: Path) -> SmallRun:
+    """The whole chain on the small cut of real sales, carried out by the first process that asks. Read its tables; write
+    to a copy."""
+    folder = shared_folder / "small_run"
     settings = (
         f"source.path={small_sales}",
         f"lake.path={folder / 'lake'}",
@@ -103,4 +133,8 @@ def small_run(spark: SparkSession, make_config, small_sales: Path, tmp_path_fact
         "run.id=small",
     )
     run = start_run(make_config(*settings), "run")
-    return SmallRun(run, run_stages(run), (*TINY, *settings), folder)
+    told = folder / "figures.json"
+    with FileLock(shared_folder / "small_run.lock"):
+        if not told.exists():
+            told.write_text(json.dumps(run_stages(run), default=str))
+    return SmallRun(run, json.loads(told.read_text()), (*TINY, *settings), folder)

@@ -102,7 +102,7 @@ def submit(master: str, archive: Path, job: str, settings: list[str]) -> None:
         "spark.executor.memory": "1g",
         "spark.sql.shuffle.partitions": "2",
         "spark.databricks.delta.snapshotPartitions": "2",
-        "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "spark.executor.extraJavaOptions": os.environ["SPARK_SUBMIT_OPTS"].partition("-Dspark")[0],  # of conftest.py
     }
     command = [str(spark_home() / "bin" / "spark-submit"), "--master", master, "--driver-memory", "1g"]
     command += [part for key, value in spark.items() for part in ("--conf", f"{key}={value}")]

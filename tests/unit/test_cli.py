@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 
 from forecasting.config import load_config
-from forecasting.errors import ConfigError, LakeError
+from forecasting.errors import ConfigError, LakeError, TrainingError
 from forecasting.lake import Lake
 from forecasting.runtime import describe, friendly_errors
 from forecasting.sqlshell import init_sql, shell_command
@@ -65,6 +65,15 @@ def test_only_errors_that_a_user_can_mend_become_messages(capsys):
     assert "[a] b: expected c, came d" in capsys.readouterr().err
     with pytest.raises(ZeroDivisionError), friendly_errors():
         raise ZeroDivisionError
+
+
+def test_an_error_of_a_spark_task_reads_like_one_of_the_driver(spark, capsys):
+    def fail(_):
+        raise TrainingError("a: expected b, came c")
+
+    with pytest.raises(SystemExit), friendly_errors():
+        spark.range(1).mapInArrow(fail, "id long").count()
+    assert capsys.readouterr().err == "error a: expected b, came c\n"
 
 
 def test_figures_read_well():

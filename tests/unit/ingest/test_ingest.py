@@ -5,10 +5,9 @@ from collections import Counter
 
 import pytest
 
-from forecasting.errors import QualityError, SourceError
+from forecasting.errors import SourceError
 from forecasting.ingest import ingest
-from forecasting.ingest.dataset import Dataset, load_dataset
-from jobs import ingest as job
+from forecasting.ingest.dataset import Dataset
 
 HEADER = "order,sku,shop,day,units,paid"
 GOOD = [f"o{i},a,s1,2024-03-0{i % 9 + 1},{i + 1},{2.5 * (i + 1)}" for i in range(9)]
@@ -185,23 +184,3 @@ def test_a_moment_without_zone_is_one_of_the_stored_zone(spark, shop, zone, mome
     )
     row = ingest.check_source(raw, dataset, "sales").first()
     assert (str(row["sold_on"]), str(row["sold_at"])) == ("2024-07-01", utc)
-
-
-def test_too_many_bad_rows_stop_the_run_and_the_table_stays_as_it_was(spark, tmp_path, shop, make_run):
-    file = tmp_path / "shop.yml"
-    file.write_text(shop().model_dump_json(exclude_none=True))  # JSON is YAML
-    deliver(tmp_path, [*GOOD, *list(BAD)[:1]])
-    run = make_run(f"source.dataset={file}", "quality.max_quarantined_share=0.2", "run.id=first")
-    assert load_dataset(run.config.source).name == "shop"
-    first = job.ingest_source(run, load_dataset(run.config.source), "sales")
-    assert (first["rows_in"], first["rows_accepted"], first["rows_quarantined"]) == (10, 9, 1)
-    assert run.lake.read("sales").count() == 9
-    assert run.lake.read("quarantine").count() == 1
-
-    deliver(tmp_path, [*GOOD[:2], *list(BAD)[:5]])
-    again = make_run(f"source.dataset={file}", "quality.max_quarantined_share=0.2", "run.id=second")
-    with pytest.raises(QualityError, match=r"at most 20\.0% .*5 of 7 \(71\.4%\).*quarantine"):
-        job.ingest_source(again, load_dataset(again.config.source), "sales")
-    assert {row["run_id"] for row in again.lake.read("sales").select("run_id").distinct().collect()} == {"first"}
-    assert again.lake.read("sales").count() == 9
-    assert again.lake.read("quarantine").count() == 5  # the reasons stay, so that the source can be mended

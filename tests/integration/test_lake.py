@@ -83,3 +83,13 @@ def test_results_for_the_driver_stay_small(spark):
 
 def test_lineage_is_the_same_on_every_row(spark):
     assert rows(with_lineage(spark.range(2), run_id="r")) == [{"id": 0, "run_id": "r"}, {"id": 1, "run_id": "r"}]
+
+
+def test_tables_may_be_managed_by_the_catalog(make_run):
+    run = make_run("lake.path=null", "lake.schema=managed", "lake.model_path=models")
+    with pytest.raises(LakeError, match=r"`spark_catalog`\.`managed`\.`calendar`.*came none"):
+        run.lake.read("calendar")
+    for _ in range(2):
+        run.lake.write(run.lake.frame(EVENTS, "calendar"), "calendar")
+    assert events(run) == [(1, "a"), (2, "b")]
+    assert run.spark.sql("SHOW TABLES IN managed").count() == 1

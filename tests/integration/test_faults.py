@@ -1,0 +1,133 @@
+"""What the future can reach, what a second run changes, and what a killed run leaves behind: on real sales."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+from pandas.testing import assert_frame_equal
+
+from forecasting.contracts import TABLES
+from forecasting.runtime import start_run
+from jobs import aggregate, backtest, features, ingest, inventory, score, train
+
+CHAIN = (ingest, aggregate, features, train, backtest, score, inventory)
+WRITTEN = ("sales", "demand", "sequences", "calendar_features", "backtest_metrics", "forecasts", "inventory_plan")
+
+
+def table(lake, name: str):
+    """A table as pandas, by its key, without what differs from run to run."""
+    frame = DeltaTable(str(Path(lake) / name)).to_pandas().drop(columns=["created_at", "source_file"], errors="ignore")
+    return frame.sort_values(list(TABLES[name].key or frame.columns), ignore_index=True)
+
+
+def with_more_sold_after(origin: date, source: Path, folder: Path) -> Path:
+    """The same source, but of every sale after `origin` three times as much."""
+    (folder / "data").mkdir(parents=True)
+    for file in (source / "data").iterdir():
+        rows = pq.read_table(file)
+        if file.name == "transactions.parquet":
+            # Business days begin at 5 in the morning UTC; the first hours after the origin stay as they are.
+            late = pc.greater(rows["transaction_timestamp"], pa.scalar(origin + timedelta(2)).cast(pa.timestamp("ns")))
+            assert pc.any(late).as_py()
+            for name in ("quantity", "sales_value"):
+                more = pc.if_else(late, pc.multiply(rows[name], 3), rows[name])
+                rows = rows.set_column(rows.schema.get_field_index(name), name, more)
+        pq.write_table(rows, folder / "data" / file.name)
+    return folder
+
+
+def test_the_future_changes_no_forecast_and_a_second_run_changes_nothing(small_run, small_sales, make_config, tmp_path):
+    """One lake, two runs: on changed sales, then on those that the small run saw, under the small run's id."""
+    lake = small_run.run.lake.folder
+    before = {name: table(lake, name) for name in WRITTEN}
+    held_out = table(lake, "backtest_forecasts")
+    settings = small_run.copied_to(tmp_path, "faults")
+    origin = held_out["forecast_origin"].iloc[0]
+
+    changed = with_more_sold_after(origin, small_sales, tmp_path / "source")
+    for job in CHAIN[:5]:
+        job.execute(start_run(make_config(*settings, f"source.path={changed}"), "changed"))
+    other = table(tmp_path / "lake", "backtest_forecasts")
+    assert other["actual"].sum() > 1.5 * held_out["actual"].sum()  # the change did arrive
+    seen = [name for name in held_out if name not in ("actual", "model_version", "data_version")]
+    assert_frame_equal(other[seen], held_out[seen], rtol=1e-6)
+
+    for job in CHAIN:
+        job.execute(start_run(make_config(*settings), "again"))
+    for name, frame in before.items():
+        assert_frame_equal(table(tmp_path / "lake", name), frame, obj=name)
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Starts a `forecasting` command in a process group of its own; kills what is left of it in the end."""
+    processes = []
+
+    def start(command: str, *settings: str) -> subprocess.Popen:
+        arguments = [part for setting in settings for part in ("--set", setting)]
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "jobs.cli", command, *arguments], stdout=log, stderr=log, start_new_session=True
+            )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        kill(process)
+
+
+def kill(process: subprocess.Popen) -> None:
+    """Ends a command and all its processes, as a lost machine would."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_for(what, process: subprocess.Popen, log: Path) -> None:
+    """Waits until `what()` is true."""
+    end = time.monotonic() + 400
+    while not what():
+        assert process.poll() is None and time.monotonic() < end, log.read_text()[-3000:]
+        time.sleep(0.02)
+
+
+def test_a_training_that_was_killed_goes_on_from_its_checkpoint(small_run, started, tmp_path):
+    settings = (*small_run.settings, f"lake.model_path={tmp_path}", "training.epochs=4000", "training.validate_every=20")
+
+    def checkpoints() -> list[int]:
+        return sorted(int(path.stem.split("-")[1]) for path in tmp_path.glob("*/checkpoints/step-*.npz"))
+
+    process = started("train", *settings)
+    wait_for(lambda: len(checkpoints()) >= 2, process, tmp_path / "log")
+    kill(process)
+    newest = checkpoints()[-1]
+    assert not list(tmp_path.glob("*/model.npz"))
+
+    assert started("train", *settings, "training.max_minutes=0.05").wait(timeout=400) == 0, (tmp_path / "log").read_text()
+    assert f"resumed at step {newest}" in (tmp_path / "log").read_text()
+    assert len(list(tmp_path.glob("*/model.npz"))) == 1
+
+
+def test_a_run_that_is_killed_while_it_writes_leaves_the_table_before_or_the_new_one(small_run, started, tmp_path):
+    settings = small_run.copied_to(tmp_path, "faults")
+    folder = tmp_path / "lake" / "forecasts"
+    before, version = table(tmp_path / "lake", "forecasts"), DeltaTable(str(folder)).version()
+    files = set(folder.rglob("*.parquet"))
+    process = started("score", *settings, "run.id=killed")
+    wait_for(lambda: set(folder.rglob("*.parquet")) - files, process, tmp_path / "log")
+    kill(process)
+    after = table(tmp_path / "lake", "forecasts")
+    if DeltaTable(str(folder)).version() == version:
+        assert_frame_equal(after, before)
+    else:  # the commit was quicker than the kill
+        assert_frame_equal(after.drop(columns="run_id"), before.drop(columns="run_id"))
