@@ -113,10 +113,10 @@ class SmallRun:
     settings: tuple[str, ...]
     folder: Path
 
-    def copied_to(self, folder: Path, schema: str) -> tuple[str, ...]:
+    def copied_to(self, folder: Path) -> tuple[str, ...]:
         """Settings of a copy of its lake, model and all, for a test that writes (Delta tables hold relative paths)."""
         shutil.copytree(self.folder / "lake", folder / "lake")
-        own = (f"lake.path={folder / 'lake'}", f"lake.schema={schema}", f"report.path={folder / 'output'}")
+        own = (f"lake.path={folder / 'lake'}", f"lake.schema={folder.name}", f"report.path={folder / 'output'}")
         return (*self.settings, *own)
 
 

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from forecasting.config import QualityConfig, fingerprint
 from forecasting.errors import LakeError, QualityError
+from forecasting.lake import rows
 
 Quality = dict[str, Any]
 
@@ -48,11 +49,13 @@ def checksums(data_quality: DataFrame, table_versions: Mapping[str, int]) -> dic
     Raises:
         LakeError: a bronze table holds something else than the last finished ingest wrote.
     """
-    found = {}
-    for source, version in table_versions.items():
-        now = data_quality.where((F.col("source") == source) & (F.col("table_version") == version))
-        row = now.orderBy(F.desc("created_at")).select("checksum").first()
-        if row is None:
+    now = (
+        F.col("table_version")
+        == F.create_map(*(F.lit(part) for pair in table_versions.items() for part in pair))[F.col("source")]
+    )
+    newest = data_quality.where(now).groupBy("source").agg(F.max_by("checksum", "created_at").alias("checksum"))
+    found = {row["source"]: row["checksum"] for row in rows(newest)}
+    for source in table_versions:
+        if source not in found:
             raise LakeError(f"Table {source}: its last ingest was cut short. Run the job ingest again, then this one.")
-        found[source] = row["checksum"]
     return found

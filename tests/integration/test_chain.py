@@ -25,7 +25,9 @@ FORECAST_TOTALS = (
 @pytest.fixture(scope="module")
 def totals(small_run):
     """What `FORECAST_TOTALS` gives in a Spark job, as text."""
-    found = small_run.run.spark.sql(FORECAST_TOTALS.replace("FROM forecasts", "FROM {df}"), df=small_run.run.lake.read("forecasts"))
+    found = small_run.run.spark.sql(
+        FORECAST_TOTALS.replace("FROM forecasts", "FROM {df}"), df=small_run.run.lake.read("forecasts")
+    )
     return [str(value) for value in found.first()]
 
 
@@ -67,7 +69,9 @@ def test_counts_add_up(small_run, duck):
 def test_one_data_version_and_one_model_run_through_all_tables(duck):
     for column in ("data_version", "model_version", "run_id"):
         holding = duck.execute("SELECT table_name FROM duckdb_columns() WHERE column_name = ?", [column]).fetchall()
-        found = {value for (name,) in holding for value in duck.execute(f"SELECT DISTINCT {column} FROM {name}").fetchall()}
+        found = {
+            value for (name,) in holding for value in duck.execute(f"SELECT DISTINCT {column} FROM {name}").fetchall()
+        }
         assert len(holding) > 2 and len(found) == 1, (column, found)
 
 
