@@ -53,8 +53,8 @@ class Checkpoints:
         for name in self._names()[:-2]:
             artifact.delete(f"{self.folder}/{name}")
 
-    def load(self, variables: list) -> State | None:
-        """Fills the variables from the newest whole checkpoint; None if there is none."""
+    def load(self, variables: list, report: Callable[[dict], None]) -> State | None:
+        """Fills the variables from the newest whole checkpoint; None if there is none. One that is not whole is reported."""
         for name in reversed(self._names()):
             try:
                 with np.load(io.BytesIO(artifact.read_bytes(f"{self.folder}/{name}"))) as arrays:
@@ -62,7 +62,8 @@ class Checkpoints:
                     values = [arrays[f"v{i:04d}"] for i in range(len(variables))]
                     best = [arrays[n] for n in sorted(arrays.files) if n.startswith("b")]
             except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
-                continue  # cut short by a crash of the storage: the one before it is whole
+                report({"unreadable": name})  # cut short by a crash of the storage: the one before it is whole
+                continue
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
             return State(best_weights=best, **told)
@@ -99,7 +100,7 @@ def fit(
             "Use fewer training.ranks."
         )
     trainer = Trainer(model, shard, config, ring, total_steps(int(rows), config))
-    state = trainer.resume(checkpoints)
+    state = trainer.resume(checkpoints, report)
     if state.step:
         report({"resumed": state.step, "steps": trainer.steps})
     started, before = time.monotonic() - state.seconds, state.step
@@ -157,9 +158,9 @@ class Trainer:
         self._apply = tf.function(self._average_and_apply)
         self._score = tf.function(self._validation_sums)
 
-    def resume(self, checkpoints: Checkpoints) -> State:
+    def resume(self, checkpoints: Checkpoints, report: Callable[[dict], None]) -> State:
         """Rank 0 reads the newest checkpoint, if any; then all ranks hold its weights, optimiser and place."""
-        state = (checkpoints.load(self.variables) if self.ring.rank == 0 else None) or State()
+        state = (checkpoints.load(self.variables, report) if self.ring.rank == 0 else None) or State()
         self.ring.broadcast(self.variables)
         step, seconds = self.ring.sum(
             [state.step if self.ring.rank == 0 else 0, state.seconds if self.ring.rank == 0 else 0]

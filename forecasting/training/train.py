@@ -105,7 +105,7 @@ def train(
         _threads(sequences, config),
     )
     artifact.delete(f"{folder}/{PROGRESS_FILE}")
-    with progress.detail(TrainingWatch(f"{folder}/{PROGRESS_FILE}", progress)):
+    with progress.detail(TrainingWatch(f"{folder}/{PROGRESS_FILE}", config.training.epochs, progress)):
         result = _launch(known, task, sequences.sparkSession.sparkContext.defaultParallelism)
     return result | {"model_version": version_}
 
@@ -222,25 +222,36 @@ class Reporter:
 class TrainingWatch:
     """Describes training from the file that rank 0 keeps, and says each validation once."""
 
-    def __init__(self, path: str, progress: Progress) -> None:
-        self._path, self._progress = path, progress
-        self._said = 0
+    def __init__(self, path: str, epochs: int, progress: Progress) -> None:
+        self._path, self._epochs, self._progress = path, epochs, progress
+        self._said: set[str] = set()
 
     def __call__(self) -> str:
         try:
             now = json.loads(artifact.read_bytes(self._path))
         except (OSError, ValueError):
             return "series stream to the ranks"
-        if now.get("validated", 0) != self._said:
-            self._said = now["validated"]
-            self._progress.say(f"  step {self._said:>5} of {now['steps']}   validation WQL {now['validation_wql']:.4f}")
+        if name := now.get("unreadable"):
+            self._say_once(
+                f"  checkpoint {name} cannot be read; training goes on from the one before it, if there is one"
+            )
+        if "validated" in now:
+            self._say_once(
+                f"  step {now['validated']:>5} of {now['steps']}   validation WQL {now['validation_wql']:.4f}"
+            )
         if "loss" not in now:
             return f"{now['ranks']} ranks compile their first step"
         left = now["seconds"] / now["step"] * (now["steps"] - now["step"])
+        epoch = (now["step"] - 1) * self._epochs // now["steps"] + 1
         return (
-            f"step {now['step']}/{now['steps']}  loss {now['loss']:.4f}  {now['series_per_second']:.0f} series/s on {now['ranks']} ranks"
+            f"epoch {epoch} of {self._epochs}, step {now['step']}/{now['steps']}  loss {now['loss']:.4f}  {now['series_per_second']:.0f} series/s on {now['ranks']} ranks"
             f"  input wait {now['waiting']:.0%}  {left:.0f} s left"
         )
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._progress.say(text)
 
 
 def _threads(df: DataFrame, config: Config) -> int:

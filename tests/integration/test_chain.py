@@ -4,6 +4,7 @@ import io
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from forecasting.contracts import SOURCES, TABLES
 from forecasting.lake import Lake, rows
-from forecasting.sqlshell import init_sql, shell_command, shell_environment
+from forecasting.sqlshell import init_sql, shell_command, shell_environment, use_lake
 from jobs import cli
 from jobs.run import STAGES, summary
 
@@ -124,3 +125,12 @@ def test_results_that_grow_with_the_series_never_reach_the_driver(small_run):
     assert small_run.run.spark.conf.get("spark.driver.maxResultSize") == "1m"
     with pytest.raises(Exception, match=r"maxResultSize"):
         small_run.run.lake.read("demand").toPandas()
+
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.mark.parametrize("query", re.findall(r"```sql\n(.+?)```", README.read_text(encoding="utf-8"), re.DOTALL))
+def test_the_queries_of_the_readme_have_answers(small_run, query):
+    use_lake(small_run.run.lake)
+    assert small_run.run.spark.sql(query).count() > 0

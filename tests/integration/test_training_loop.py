@@ -86,7 +86,9 @@ def test_a_checkpoint_cut_short_gives_way_to_the_one_before(shard, tmp_path):
     assert len(list((tmp_path / "c").iterdir())) == 2
     newest.write_bytes(newest.read_bytes()[:1000])
     trainer = Trainer(build_model(shard.spec, 2), shard, training(), SingleRank(), 12)
-    assert trainer.resume(checkpoints).step == 8
+    seen = []
+    assert trainer.resume(checkpoints, seen.append).step == 8
+    assert seen == [{"unreadable": newest.name}]
 
 
 def test_no_series_is_a_clear_error(tmp_path):
