@@ -17,6 +17,7 @@ EXTRAS = {
     "build": ["setuptools>=64,<81", "wheel", "cmake>=3.13,<4"],
     "bench": ["duckdb", "lightgbm", "polars", "statsforecast", "utilsforecast"],
     "dev": [
+        "chispa",
         "deltalake",
         "duckdb",
         "filelock",
