@@ -26,9 +26,7 @@ def execute(run: Run) -> Figures:
     last_period = written.agg(F.max("period_start").alias("day")).first()["day"]
     return {
         "rows": written.count(),
-        "series": written.where(
-            F.col("period_start") == F.lit(last_period)
-        ).count(),  # every series reaches the last period
+        "series": written.where(F.col("period_start") == F.lit(last_period)).count(),  # all reach the last period
         "last_day": last_day,
         "data_version": version,
     }

@@ -4,6 +4,7 @@ spark-submit --py-files dist/forecasting.zip jobs/run.py --conf conf/prod.yml
 """
 
 import argparse
+import shlex
 from collections.abc import Sequence
 
 from pyspark.sql import functions as F
@@ -106,8 +107,9 @@ def _places(run: Run, figures: dict[str, Figures]) -> Table:
     table.add_row("report", figures["report"]["report"])
     usual, lake = load_config().lake, run.config.lake
     elsewhere = {"lake.path": (lake.path, usual.path), "lake.schema": (lake.schema_, usual.schema_)}
-    options = "".join(f"--set {key}={value} " for key, (value, default) in elsewhere.items() if value != default)
-    table.add_row("query them", f'forecasting sql {options}"SELECT * FROM inventory_plan ORDER BY order_quantity DESC"')
+    options = [f"--set={key}={value}" for key, (value, default) in elsewhere.items() if value != default]
+    query = "SELECT * FROM inventory_plan ORDER BY order_quantity DESC"
+    table.add_row("query them", shlex.join(["forecasting", "sql", *options, query]))
     return table
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from jvm import DRIVER_OPTIONS
 from pyspark.sql import SparkSession
 
 from benchmarks.cut import cut_sales
@@ -42,13 +43,8 @@ TINY = (
 )
 _schemas = itertools.count()
 
-# A test's JVM lives for minutes: to verify its classes and to compile its code twice, the second time thoroughly, would cost
-# most of them. And its driver takes no more than a megabyte of results, so that a job which brings what grows with the
-# series to the driver fails in any of the tests. Every JVM that a test starts gets these.
-os.environ.setdefault(
-    "SPARK_SUBMIT_OPTS",
-    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote "
-    "-Dspark.driver.maxResultSize=1m",
+os.environ["SPARK_SUBMIT_OPTS"] = (
+    f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} {DRIVER_OPTIONS}"  # subprocesses get it too
 )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
+from jvm import JVM_OPTIONS
 from pandas.testing import assert_frame_equal
 
 from forecasting.session import delta_jars
@@ -102,7 +103,7 @@ def submit(master: str, archive: Path, job: str, settings: list[str]) -> None:
         "spark.executor.memory": "1g",
         "spark.sql.shuffle.partitions": "2",
         "spark.databricks.delta.snapshotPartitions": "2",
-        "spark.executor.extraJavaOptions": os.environ["SPARK_SUBMIT_OPTS"].partition("-Dspark")[0],  # of conftest.py
+        "spark.executor.extraJavaOptions": JVM_OPTIONS,
     }
     command = [str(spark_home() / "bin" / "spark-submit"), "--master", master, "--driver-memory", "1g"]
     command += [part for key, value in spark.items() for part in ("--conf", f"{key}={value}")]

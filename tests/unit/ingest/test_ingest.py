@@ -151,11 +151,8 @@ def test_a_source_that_the_dataset_lacks_is_an_empty_table(spark, shop, make_con
     [
         ("America/New_York", "2024-03-10 04:59:00", "2024-03-09"),  # winter: midnight is 05:00 UTC
         ("America/New_York", "2024-03-10 05:00:00", "2024-03-10"),
-        (
-            "America/New_York",
-            "2024-03-11 03:59:00",
-            "2024-03-10",
-        ),  # clocks went forward at 07:00 UTC: 04:00 from now on
+        # Clocks went forward at 07:00 UTC: midnight is 04:00 from now on.
+        ("America/New_York", "2024-03-11 03:59:00", "2024-03-10"),
         ("America/New_York", "2024-03-11 04:00:00", "2024-03-11"),
         ("America/New_York", "2024-11-04 04:59:00", "2024-11-03"),  # and back
         ("Europe/Berlin", "2024-03-30 23:00:00", "2024-03-31"),

@@ -1,0 +1,7 @@
+"""Options of every JVM that a test starts."""
+
+#: It lives for minutes: to verify its classes, and to compile its code twice, the second time thoroughly, would cost most of them.
+JVM_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+
+#: A driver takes no more than a megabyte of results: a job that brings there what grows with the series fails in any test.
+DRIVER_OPTIONS = f"{JVM_OPTIONS} -Dspark.driver.maxResultSize=1m"
