@@ -70,11 +70,9 @@ def forecast_udf(artifact: bytes, calendar: CalendarAxis, origin: date, config: 
 def spread(sequences: DataFrame) -> DataFrame:
     """`sequences` in at least as many partitions as tasks can run at once: a few large files would leave cores idle."""
     slots = sequences.sparkSession.sparkContext.defaultParallelism
-    return (
-        sequences
-        if sequences.rdd.getNumPartitions() >= slots
-        else sequences.repartition(2 * slots, "item_id", "location_id")
-    )
+    if sequences.rdd.getNumPartitions() >= slots:
+        return sequences
+    return sequences.repartition(2 * slots, "item_id", "location_id")
 
 
 def _loaded(artifact: bytes, calendar: CalendarAxis, origin: int, batch_size: int) -> Predictor:

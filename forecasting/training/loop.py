@@ -103,7 +103,7 @@ def fit(
     state = trainer.resume(checkpoints, report)
     if state.step:
         report({"resumed": state.step, "steps": trainer.steps})
-    started, before = time.monotonic() - state.seconds, state.step
+    started, before, earlier = time.monotonic() - state.seconds, state.step, state.seconds
     waited = 0.0
     while state.step < trainer.steps:
         loss, wait = trainer.train(state.step)
@@ -119,9 +119,10 @@ def fit(
                     "checkpoint; if it comes back, lower training.learning_rate."
                 )
             last = last or late > 0
-            rate = (state.step - before) * config.batch_size / max(state.seconds, 1e-9)
+            spent = max(state.seconds - earlier, 1e-9)  # since this start; a resumed training has spent some before
+            rate = (state.step - before) * config.batch_size / spent
             told = {"step": state.step, "steps": trainer.steps, "loss": mean_loss, "series_per_second": rate}
-            report(told | {"waiting": waited / max(state.seconds, 1e-9), "seconds": state.seconds})
+            report(told | {"waiting": waited / spent, "seconds": state.seconds})
         if due or last:
             trainer.validate(state, report)
             if ring.rank == 0:

@@ -87,10 +87,8 @@ def train(
         progress.say(
             f"  model {version_} was trained on this data with these settings before; training.retrain=true trains anew"
         )
-        return note["result"] | {
-            "model_version": version_,
-            "began": "already trained",
-        }  # without fingerprints of weights
+        # Without fingerprints of weights: no rank held any.
+        return note["result"] | {"model_version": version_, "began": "already trained"}
     until = holdout_origin(last_period, config)
     known = sequences.where(F.col("first_period") <= F.lit(until)).select(*SEQUENCE_COLUMNS)
     spec = model_spec(config, vocabularies(known), until, data_version)
