@@ -124,7 +124,7 @@ def test_results_that_grow_with_the_series_never_reach_the_driver(small_run):
     """All tests, the whole chain among them, ran with a driver that takes one megabyte of results; the demand is more."""
     assert small_run.run.spark.conf.get("spark.driver.maxResultSize") == "1m"
     with pytest.raises(Exception, match=r"maxResultSize"):
-        small_run.run.lake.read("demand").collect()
+        small_run.run.lake.read("demand").toArrow()
 
 
 README = Path(__file__).parents[2] / "README.md"
