@@ -49,9 +49,16 @@ os.environ["SPARK_SUBMIT_OPTS"] = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In this order two processes share the work: one begins with the cluster and the small run that it is held against, the
-    other with all that needs no small run."""
-    items.sort(key=lambda item: (item.path.parent.name != "cluster", "small_run" in getattr(item, "fixturenames", ())))
+    """In this order two processes share the work without waiting: one begins with the cluster and the other with the small run
+    that the cluster is held against at its end; what needs neither fills in."""
+
+    def place(item: pytest.Item) -> int:
+        return 0 if item.path.parent.name == "cluster" else 1 if "small_run" in getattr(item, "fixturenames", ()) else 2
+
+    first = {}
+    for item in items:
+        first[item.path] = min(place(item), first.get(item.path, 2))
+    items.sort(key=lambda item: first[item.path])
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +68,12 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session = build_session(config, "tests")
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> tuple[str, ...]:
+    """Settings under which the whole chain takes seconds a stage."""
+    return TINY
 
 
 @pytest.fixture(scope="session")

@@ -68,11 +68,12 @@ def forecast_udf(artifact: bytes, calendar: CalendarAxis, origin: date, config: 
 
 
 def spread(sequences: DataFrame) -> DataFrame:
-    """`sequences` in at least as many partitions as tasks can run at once: a few large files would leave cores idle."""
+    """`sequences` in several partitions for every task that can run at once, so that no core is idle for long at the end,
+    and tasks that finish show how far it got."""
     slots = sequences.sparkSession.sparkContext.defaultParallelism
-    if sequences.rdd.getNumPartitions() >= slots:
+    if sequences.rdd.getNumPartitions() >= 4 * slots:
         return sequences
-    return sequences.repartition(2 * slots, "item_id", "location_id")
+    return sequences.repartition(8 * slots, "item_id", "location_id")
 
 
 def _loaded(artifact: bytes, calendar: CalendarAxis, origin: int, batch_size: int) -> Predictor:

@@ -18,7 +18,6 @@ from forecasting.session import delta_jars
 from forecasting.sqlshell import spark_home
 
 ROOT = Path(__file__).parents[2]
-LOCAL_ONLY = ("spark.", "lake.", "report.", "run.")
 TABLES = {  # keys, and how near the numbers must be: sums in another order of rows differ in the last digits
     "demand": (["item_id", "location_id", "period_start"], 1e-9),
     "sequences": (["item_id", "location_id"], 1e-6),
@@ -114,22 +113,24 @@ def submit(master: str, archive: Path, job: str, settings: list[str]) -> None:
 
 
 @pytest.mark.timeout(1500)
-def test_a_cluster_writes_what_the_local_run_wrote(master, archive, small_run, small_sales, tmp_path):
-    shared = [setting for setting in small_run.settings if not setting.startswith(LOCAL_ONLY)]
+def test_a_cluster_writes_what_the_local_run_wrote(master, archive, tiny_settings, small_sales, request, tmp_path):
+    shared = [setting for setting in tiny_settings if not setting.startswith("spark.")]
     own = [
+        f"source.path={small_sales}",
         f"lake.path={tmp_path / 'lake'}",
         "lake.schema=cluster",
         f"report.path={tmp_path / 'report'}",
         "run.id=cluster",
     ]
     submit(master, archive, "run", [*shared, *own])
+    local = request.getfixturevalue("small_run").run.lake.folder  # only now: meanwhile another process makes it
     for name, (key, nearness) in TABLES.items():
         mine, theirs = (
             DeltaTable(f"{lake}/{name}")
             .to_pandas()
             .drop(columns=LINEAGE, errors="ignore")
             .sort_values(key, ignore_index=True)
-            for lake in (small_run.run.lake.folder, tmp_path / "lake")
+            for lake in (local, tmp_path / "lake")
         )
         if nearness is None:
             assert_frame_equal(mine[key], theirs[key], obj=name)
