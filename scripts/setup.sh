@@ -41,7 +41,8 @@ is_usable() {
 install_packages() { # install_packages LOCK
     # What a cut-off pip left half installed has no RECORD, but would count as installed.
     for folder in "$venv"/lib/python*/site-packages/*.dist-info; do [ -e "$folder/RECORD" ] || rm -rf "$folder"; done
-    "$python" -m pip install --requirement "$1"
+    # The lock names every package, so there is nothing to resolve; Python compiles what is used at its first import.
+    "$python" -m pip install --no-deps --no-compile --requirement "$1"
 }
 
 install_horovod() {
@@ -56,11 +57,13 @@ is_usable || {
     rm -rf "$venv/.stamps"
     step venv /dev/null "Creating .venv with $base_python" "$base_python" -m venv --clear "$venv"
 }
-step packages requirements.lock "Installing the packages of requirements.lock: 2 to 5 minutes, 2.5 GB on disk" \
-    install_packages requirements.lock
-[ "${1:-}" != dev ] ||
-    step packages-dev requirements-dev.lock "Installing the packages of requirements-dev.lock: 1 minute" \
+if [ "${1:-}" = dev ]; then # its lock holds the other's pins as well
+    step packages-dev requirements-dev.lock "Installing the packages of requirements-dev.lock: 1 to 5 minutes, 2.7 GB on disk" \
         install_packages requirements-dev.lock
+else
+    step packages requirements.lock "Installing the packages of requirements.lock: 1 to 5 minutes, 2.5 GB on disk" \
+        install_packages requirements.lock
+fi
 step horovod "requirements.lock scripts/build_horovod_wheel.sh" "Installing Horovod" install_horovod
 
 delta=$(sed -n 's/^delta-spark==\([^ ]*\).*/\1/p' requirements.lock)
