@@ -43,9 +43,8 @@ TINY = (
 )
 _schemas = itertools.count()
 
-os.environ["SPARK_SUBMIT_OPTS"] = (
-    f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} {DRIVER_OPTIONS}"  # subprocesses get it too
-)
+# In the environment, so that the JVMs of subprocesses get them too.
+os.environ["SPARK_SUBMIT_OPTS"] = f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} {DRIVER_OPTIONS}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -64,7 +64,8 @@ def test_counts_add_up(small_run, duck):
     assert one("SELECT sum(quantity) FROM demand") == pytest.approx(one("SELECT sum(quantity) FROM sales"))
     series = figures["aggregate"]["series"]
     assert one("SELECT count(*) FROM sequences") == one("SELECT count(*) FROM inventory_plan") == series
-    assert one("SELECT count(*) FROM forecasts") == series * small_run.run.config.forecast.horizon
+    horizon = small_run.run.config.forecast.horizon
+    assert one("SELECT count(*) FROM forecasts") == series * horizon == figures["score"]["rows"]
 
 
 def test_one_data_version_and_one_model_run_through_all_tables(duck):
