@@ -39,6 +39,16 @@ class LakeConfig(Section):
     catalog: str
     schema_: str = Field(alias="schema")
     model_path: str | None
+    checkpoint_path: str | None
+
+    @property
+    def checkpoints(self) -> str:
+        """Folder or URI where streams note what they have read."""
+        if self.checkpoint_path:
+            return self.checkpoint_path
+        if self.path:
+            return f"{self.path.rstrip('/')}/_checkpoints"
+        raise ConfigError("lake.checkpoint_path: expected a folder or URI, since lake.path is null; came null")
 
     @property
     def models(self) -> str:
@@ -54,10 +64,14 @@ class SourceConfig(Section):
     dataset: str
     path: str | None
     filter: dict[str, str]
+    reread: bool
 
 
 class QualityConfig(Section):
     max_quarantined_share: Share
+    max_duplicate_share: Share | None
+    max_age_days: Annotated[int, Field(ge=0)] | None
+    max_gap_days: Annotated[int, Field(ge=0)] | None
 
 
 class SeriesConfig(Section):
@@ -65,10 +79,42 @@ class SeriesConfig(Section):
     location_level: Literal["chain", "location", "group"]
 
 
+Fill = Literal["none", "zero", "mean", "median", "forward_fill", "linear", "seasonal", "model"]
+
+
+class CleaningConfig(Section):
+    stock_out_significance: Annotated[float, Field(gt=0, lt=1)] | None
+    outliers: Literal["keep", "flag", "cap", "mask"]
+    level_shifts: Literal["keep", "flag", "mask"]
+    missing: Fill
+    out_of_stock: Fill
+
+
+class DemandConfig(Section):
+    returns: Literal["net", "ignore"]
+    cancellations: Literal["net", "ignore"]
+    open_lines: Annotated[float, Field(gt=0)]
+    missing_after: Annotated[int, Field(ge=0)]
+    cleaning: CleaningConfig
+
+
 class FeaturesConfig(Section):
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
     region: str | None
+    events: tuple[str, ...]
     promotion_lead: Annotated[int, Field(ge=0)]
+    missing: dict[str, Fill]
+
+    @model_validator(mode="after")
+    def _missing_has_a_default(self) -> FeaturesConfig:
+        if "default" not in self.missing:
+            raise ValueError("missing: expected a method under `default`, came none")
+        return self
+
+    @property
+    def calendar(self) -> str:
+        """Name of the calendar of locations that have no country of their own: US, or DE-BE."""
+        return f"{self.country}-{self.region}" if self.region else self.country
 
 
 class ForecastConfig(Section):
@@ -166,6 +212,7 @@ class Config(Section):
     source: SourceConfig
     quality: QualityConfig
     series: SeriesConfig
+    demand: DemandConfig
     features: FeaturesConfig
     forecast: ForecastConfig
     model: ModelConfig
@@ -187,24 +234,48 @@ def fingerprint(value: Any) -> str:
 
 
 def load_config(conf_files: Iterable[str | Path] = (), settings: Iterable[str] = ()) -> Config:
-    """Defaults, then each file of `conf_files`, then each `key=value` of `settings`; later wins.
+    """Defaults, then the dataset's own settings, each file of `conf_files`, and each `key=value` of `settings`; later wins.
 
     Raises:
         ConfigError: a file that cannot be read, an unknown key, an impossible value.
     """
-    merged = read_yaml(conf_file("default.yml").read_text(encoding="utf-8"), "conf/default.yml")
+    defaults = read_yaml(conf_file("default.yml").read_text(encoding="utf-8"), "conf/default.yml")
+    given: dict[str, Any] = {}
     for file in conf_files:
         try:
             text = Path(file).read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"--conf {file}: expected a readable YAML file, came: {error.strerror}") from error
-        merged = _merge(merged, read_yaml(text, str(file)))
+        given = _merge(given, read_yaml(text, str(file)))
     for setting in settings:
-        merged = _merge(merged, _parse_setting(setting))
+        given = _merge(given, _parse_setting(setting))
+    merged = _merge(_merge(defaults, _settings_of_dataset(_merge(defaults, given))), given)
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(explain(error, "configuration")) from error
+
+
+def dataset_text(name: str) -> str:
+    """The YAML of a dataset: one of conf/datasets, or a file of the user's.
+
+    Raises:
+        OSError: there is none.
+    """
+    own = name.endswith((".yml", ".yaml"))
+    return (Path(name) if own else conf_file(f"datasets/{name}.yml")).read_text(encoding="utf-8")
+
+
+def _settings_of_dataset(merged: Mapping[str, Any]) -> dict[str, Any]:
+    """What the dataset's YAML sets under `settings`; a dataset that cannot be read is reported where it is used."""
+    source = merged.get("source")
+    name = source.get("dataset") if isinstance(source, Mapping) else None
+    try:
+        described = read_yaml(dataset_text(str(name)), str(name))
+    except (OSError, ConfigError):
+        return {}
+    settings = described.get("settings") or {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def conf_file(name: str) -> Traversable:

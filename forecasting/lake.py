@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
+from uuid import uuid4
 
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from forecasting.commits import TIDYING, TOKEN, Commit, lasting, noted_in
 from forecasting.config import Config
-from forecasting.contracts import TABLES, Table
+from forecasting.contracts import TABLES, Source, Table
 from forecasting.errors import LakeError
+from forecasting.views import VIEWS
+
+RECENT, ALL_COMMITS = 50, 10_000  # how many commits of a table are looked at first, and if those do not tell
 
 
 @dataclass(frozen=True)
@@ -49,11 +57,33 @@ class Lake:
         return DeltaTable.isDeltaTable(self.spark, path)
 
     def register(self) -> list[str]:
-        """Makes every table that has been written known to the catalog, for SQL; returns their names."""
+        """Makes every table that has been written, and the views over them, known to the catalog; returns their names."""
         known = [table for table in TABLES if self.exists(table)]
         for table in known:
             self._register(table)
-        return known
+        views = self.views(known)
+        for statement in views.values():
+            self.spark.sql(statement)
+        return [*known, *views]
+
+    def view(self, name: str) -> DataFrame:
+        """What a view shows.
+
+        Raises:
+            LakeError: one of its tables has not been written yet.
+        """
+        for table in VIEWS[name].needs:
+            self._must_exist(table)
+        return self.spark.sql(VIEWS[name].query(self._reference, self.config.series.grain))
+
+    def views(self, known: Sequence[str]) -> dict[str, str]:
+        """The statement that creates each view whose tables are known."""
+        grain = self.config.series.grain
+        return {
+            name: f"CREATE OR REPLACE VIEW {self.name(name)} COMMENT '{_quoted(view.doc)}' AS {view.query(self.name, grain)}"
+            for name, view in VIEWS.items()
+            if set(view.needs) <= set(known)
+        }
 
     def read(self, table: str, version: int | None = None) -> DataFrame:
         """A table, at its newest version or at the given one.
@@ -65,39 +95,136 @@ class Lake:
         at_version = "" if version is None else f" VERSION AS OF {version}"
         return self.spark.sql(f"SELECT * FROM {self._reference(table)}{at_version}")
 
+    def read_or_empty(self, table: str) -> DataFrame:
+        """A table, or one without rows if it has not been written: a source that the dataset does not have."""
+        return self.read(table) if self.exists(table) else self.frame([], table)
+
     def version(self, table: str) -> int:
-        """Newest version of a table; -1 before it was first written."""
+        """Version in which the rows of a table last changed, or to which they were taken back; -1 before it was first
+        written."""
+        return next((commit.version for commit in self._changes(table)), -1)
+
+    def newest_version(self, table: str) -> int:
+        """Newest version of a table, whatever made it: the one that stays readable longest; -1 before it was first written."""
+        return next((commit.version for commit in self.commits(table, 1)), -1)
+
+    def bytes_of(self, table: str) -> int:
+        """Size of a table's files."""
+        return self.spark.sql(f"DESCRIBE DETAIL {self._reference(table)}").select("sizeInBytes").first()["sizeInBytes"]
+
+    def commits(self, table: str, most: int) -> list[Commit]:
+        """The newest commits of a table, newest first; none before it was first written."""
         if not self.exists(table):
-            return -1
-        return self.spark.sql(f"DESCRIBE HISTORY {self._reference(table)} LIMIT 1").select("version").first()["version"]
+            return []
+        history = self.spark.sql(f"DESCRIBE HISTORY {self._reference(table)} LIMIT {most}")
+        found = history.select("version", "operation", "operationParameters", "userMetadata")
+        newest_first = sorted(rows(found), key=lambda row: -row["version"])  # a cluster may hand them over in any order
+        return [
+            Commit(row["version"], row["operation"], row["operationParameters"] or {}, row["userMetadata"])
+            for row in newest_first
+        ]
 
     def restore(self, table: str, version: int) -> None:
         """Takes a table back to an earlier version."""
         self.spark.sql(f"RESTORE TABLE {self._reference(table)} TO VERSION AS OF {version}")
 
-    def write(self, df: DataFrame, table: str, replacing: dict[str, Any] | None = None) -> None:
+    def write(
+        self, df: DataFrame, table: str, replacing: dict[str, Any] | None = None, note: dict[str, Any] | None = None
+    ) -> None:
         """Writes a table in one atomic commit, so that a second write of the same leaves one copy.
 
         Args:
             df: columns of the contract, by name; order and types are brought in line.
-            replacing: `{column: value}` of the rows that this write replaces; None replaces the whole table.
+            replacing: `{column: value, or list of values}` of the rows that this write replaces; None replaces the whole table.
+            note: what `note_of` gives back for this state of the table.
 
         Raises:
             LakeError: a column of the contract is missing or one too many came.
         """
+        condition = " AND ".join(_among(column, value) for column, value in (replacing or {}).items())
+        options = {"replaceWhere": condition, "mergeSchema": "true"} if condition else {"overwriteSchema": "true"}
+        if note is not None:
+            options["userMetadata"] = json.dumps(note)
+        self._save(df, TABLES[table], "overwrite", options)
+
+    def append(self, df: DataFrame, table: str, note: dict[str, Any]) -> int | None:
+        """Appends the rows of a delivery in one atomic commit, once: its version, or None if the table holds those of this
+        note already.
+
+        Two who append the same at the same time do not both succeed: Delta refuses the second.
+        """
         contract = TABLES[table]
-        conforming = self._conform(df, contract)
         self._create(contract)
-        condition = " AND ".join(f"`{column}` = {_literal(value)}" for column, value in (replacing or {}).items())
-        writer = conforming.write.format("delta").mode("overwrite")
-        if condition:
-            writer = writer.option("replaceWhere", condition).option("mergeSchema", "true")
-        else:
-            writer = writer.option("overwriteSchema", "true")
-        if self.path(table) is None:
-            writer.saveAsTable(self.name(table))
-        else:
-            writer.save(self.path(table))
+        commits = self.commits(table, RECENT)  # one look: what is noted, and the state that the rows are added to
+        if noted_in(lasting(commits), note) is not None:
+            return None
+        token = uuid4().hex
+        once = {"txnAppId": f"{json.dumps(note)} after {commits[0].version}", "txnVersion": "1"}
+        text = json.dumps(note | {TOKEN: token})
+        self._save(df, contract, "append", {"userMetadata": text, "mergeSchema": "true"} | once)
+        # Delta passes over a write without a word where another one finished the same since that look.
+        return next((commit.version for commit in self.commits(table, RECENT) if token in (commit.note or "")), None)
+
+    def merge(self, df: DataFrame, table: str, on: Sequence[str], note: dict[str, Any]) -> bool:
+        """Rows of a delivery take the place of those with the same `on`, or are added, in one atomic commit, once."""
+        if self.noted(table, note) is not None:
+            return False
+        contract = TABLES[table]
+        self._create(contract)
+        target = self._target(table)
+        new, same = self._conform(df, contract), " AND ".join(f"old.`{column}` <=> new.`{column}`" for column in on)
+        # Not `UpdateAll`, which asks for every column of the table, also for those that no source delivers.
+        values = {f"`{column}`": f"new.`{column}`" for column in new.columns}
+        merge = target.alias("old").merge(new.alias("new"), same).withSchemaEvolution()
+        key = "spark.databricks.delta.commitInfo.userMetadata"
+        self.spark.conf.set(key, json.dumps(note))
+        try:
+            merge.whenMatchedUpdate(set=values).whenNotMatchedInsert(values=values).execute()
+        finally:
+            self.spark.conf.unset(key)
+        return True
+
+    def update(self, table: str, chosen: Column, values: dict[str, str]) -> None:
+        """Sets text columns of the chosen rows, in one atomic commit."""
+        self._target(table).update(chosen, {column: F.lit(value) for column, value in values.items()})
+
+    def noted(self, table: str, note: dict[str, Any]) -> int | None:
+        """Version by which a write with this note changed a table; None if there is none, or if it was taken back."""
+        return noted_in(lasting(self.commits(table, RECENT)), note)
+
+    def note_of(self, table: str, key: str | None = None) -> dict[str, Any] | None:
+        """What the last write that changed rows noted; None if there is no note.
+
+        Args:
+            key: what the note holds; writes without it that changed only some rows are passed over.
+        """
+        for commit in self._changes(table):
+            note = commit.says()
+            if key is None or key in (note or {}) or not commit.is_partial():
+                return note
+        return None
+
+    def _changes(self, table: str) -> Iterator[Commit]:
+        """The commits that changed rows and were not taken back, newest first."""
+        oldest = math.inf
+        for most in (RECENT, ALL_COMMITS):
+            commits = self.commits(table, most)
+            for commit in lasting(commits):
+                if commit.operation not in TIDYING and commit.version < oldest:
+                    yield commit
+            if len(commits) < most:
+                return
+            oldest = commits[-1].version
+
+    def changed_since(self, table: str, version: int) -> DataFrame | None:
+        """Rows that came into a table or left it after a version; None if all of it was replaced or the feed is gone."""
+        newer = self.commits(table, max(self.newest_version(table) - version, 0))
+        complete = bool(newer) and min(commit.version for commit in newer) == version + 1
+        if not complete or not all(map(Commit.is_partial, newer)):
+            return None
+        reader = self.spark.read.option("readChangeFeed", "true").option("startingVersion", version + 1)
+        path = self.path(table)
+        return reader.table(self.name(table)) if path is None else reader.format("delta").load(path)
 
     def frame(self, records: list[dict[str, Any]], table: str) -> DataFrame:
         """A few records as a frame with the columns and types of a table."""
@@ -105,14 +232,32 @@ class Lake:
         values = [tuple(record[column.name] for column in columns) for record in records]
         return self.spark.createDataFrame(values, ", ".join(f"`{c.name}` {c.type}" for c in columns))
 
+    def _save(self, df: DataFrame, contract: Table, mode: str, options: dict[str, str]) -> None:
+        conforming = self._conform(df, contract)
+        self._create(contract)
+        if isinstance(contract, Source) and "overwriteSchema" in options:
+            options = {**options, "mergeSchema": "true"}
+            del options["overwriteSchema"]  # columns that did not come stay in the schema
+        writer = conforming.write.format("delta").mode(mode).options(**options)
+        if contract.partitioned_by:
+            writer = writer.partitionBy(*contract.partitioned_by)
+        path = self.path(contract.name)
+        if path is None:
+            writer.saveAsTable(self.name(contract.name))
+        else:
+            writer.save(path)
+
     def _conform(self, df: DataFrame, contract: Table) -> DataFrame:
-        columns = contract.columns_with(self.config.forecast.quantile_columns)
-        expected, came = {column.name for column in columns}, set(df.columns)
-        if expected != came:
+        columns, came = contract.columns_with(self.config.forecast.quantile_columns), set(df.columns)
+        # A column that no source delivers is null for all rows; it is not written, since that costs as much as a value.
+        optional = isinstance(contract, Source)
+        expected = {column.name for column in columns if column.required or not optional}
+        if missing_or_too_many := (expected - came) | (came - {column.name for column in columns}):
             raise LakeError(
-                f"Table {contract.name}: expected the columns of its contract; missing {sorted(expected - came)}, "
-                f"one too many {sorted(came - expected)}."
+                f"Table {contract.name}: expected the columns of its contract; missing {sorted(missing_or_too_many - came)}, "
+                f"one too many {sorted(missing_or_too_many & came)}."
             )
+        columns = [column for column in columns if column.name in came]
         return df.select(*(F.col(c.name).cast(c.type).alias(c.name, metadata={"comment": c.doc}) for c in columns))
 
     def _create(self, contract: Table) -> None:
@@ -133,10 +278,13 @@ class Lake:
         )
         path = self.path(contract.name)
         place = f" LOCATION '{_quoted(path)}'" if path and not reference else ""
-        statistics = f"'delta.dataSkippingStatsColumns' = '{','.join(contract.skipping)}'"
+        partitions = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
+        properties = [f"'delta.dataSkippingStatsColumns' = '{','.join(contract.skipping)}'"]
+        if contract.feed:
+            properties.append("'delta.enableChangeDataFeed' = 'true'")
         return (
-            f"CREATE TABLE IF NOT EXISTS {reference or self.name(contract.name)} ({columns}) USING delta{place} "
-            f"COMMENT '{_quoted(contract.doc)}' TBLPROPERTIES ({statistics})"
+            f"CREATE TABLE IF NOT EXISTS {reference or self.name(contract.name)} ({columns}) USING delta{partitions}{place} "
+            f"COMMENT '{_quoted(contract.doc)}' TBLPROPERTIES ({', '.join(properties)})"
         )
 
     def _register(self, table: str) -> None:
@@ -163,6 +311,10 @@ class Lake:
     def _create_schema(self) -> None:
         lake = self.config.lake
         self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS `{lake.catalog}`.`{lake.schema_}`")
+
+    def _target(self, table: str) -> DeltaTable:
+        path = self.path(table)
+        return DeltaTable.forPath(self.spark, path) if path else DeltaTable.forName(self.spark, self.name(table))
 
     def _reference(self, table: str) -> str:
         path = self.path(table)
@@ -191,6 +343,12 @@ def rows(df: DataFrame, most: int = 10_000) -> list[dict[str, Any]]:
     if len(found) > most:
         raise LakeError(f"Expected a result of at most {most} rows on the driver, came more.")
     return found
+
+
+def _among(column: str, value: Any) -> str:
+    """SQL condition that a column has a value, or one of a list."""
+    values = value if isinstance(value, list | tuple | set) else [value]
+    return f"`{column}` IN ({', '.join(_literal(each) for each in values)})"
 
 
 def _literal(value: Any) -> str:

@@ -6,7 +6,8 @@ import argparse
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,7 @@ from forecasting.progress import Progress
 from forecasting.session import build_session
 
 Figures = dict[str, Any]
+SHUFFLED_BYTES = 64 * 2**20  # of files a partition of a shuffle: some five times as much in memory
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,17 @@ class Run:
     def lineage(self, **more: Any) -> dict[str, Any]:
         """The columns that say where a row comes from."""
         return {"run_id": self.id, "created_at": self.created_at, **more}
+
+    @contextmanager
+    def shuffling(self, data_bytes: int) -> Iterator[None]:
+        """While it lasts, shuffles have partitions enough for data of this size in files."""
+        key = "spark.sql.shuffle.partitions"
+        usual = int(self.spark.conf.get(key))
+        self.spark.conf.set(key, max(usual, -(-data_bytes // SHUFFLED_BYTES)))
+        try:
+            yield
+        finally:
+            self.spark.conf.set(key, usual)
 
     def stage(self, name: str, execute: Callable[[Run], Figures]) -> Figures:
         """Runs one stage, shows it, and notes it in `run_stages`."""

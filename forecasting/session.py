@@ -23,7 +23,9 @@ SETTINGS = {
     "spark.sql.legacy.parquet.nanosAsLong": "true",  # nanosecond timestamps arrive as integers; the dataset's YAML says so
     "spark.sql.csv.parser.columnPruning.enabled": "false",  # a malformed line is found whichever columns are read
     "spark.sql.execution.arrow.pyspark.enabled": "true",
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "4096",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",  # of narrow rows; rows with arrays are limited by their bytes
+    "spark.sql.execution.arrow.maxBytesPerBatch": "16m",
+    "spark.sql.maxConcurrentOutputFileWriters": "64",  # months are written side by side; else rows are sorted by month first
 }
 LOCAL_SETTINGS = {
     "spark.ui.enabled": "false",

@@ -62,6 +62,7 @@ def init_sql(lake: Lake) -> str:
     for name in known:
         location = lake.path(name).replace("\\", "\\\\").replace("'", "\\'")
         lines.append(f"CREATE TABLE IF NOT EXISTS {lake.name(name)} USING delta LOCATION '{location}';")
+    lines += [f"{' '.join(statement.split())};" for statement in lake.views(known).values()]
     return "\n".join([*lines, f"USE {_schema(lake)};", ""])
 
 

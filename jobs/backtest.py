@@ -3,11 +3,11 @@
 spark-submit --py-files dist/forecasting.zip jobs/backtest.py --conf conf/prod.yml
 """
 
-import pandas as pd
 from pyspark.sql import functions as F
 
 from forecasting.evaluation.backtest import backtest_origin, compare, held_out
 from forecasting.evaluation.metrics import backtest_metrics
+from forecasting.features.places import own_calendar
 from forecasting.lake import rows, with_lineage
 from forecasting.models.artifact import latest_model
 from forecasting.runtime import Figures, Run, entry_point
@@ -23,7 +23,7 @@ def execute(run: Run) -> Figures:
     artifact, model_version = latest_model(config, data["version"])
     lineage = run.lineage(data_version=data["version"], model_version=model_version)
 
-    calendar = pd.DataFrame(rows(lake.read("calendar_features")))
+    calendar = own_calendar(lake)
     forecasts = {"transformer": forecast(sequences, calendar, artifact, config, origin)}
     answers = compare(sequences, forecasts, config, origin)
     lake.write(with_lineage(answers, **lineage), "backtest_forecasts", replacing={"forecast_origin": origin})

@@ -29,7 +29,10 @@ JOBS = {
     "inventory": "safety stock, reorder points and order quantities",
     "report": "report.html: forecasts, accuracy and orders at a glance",
 }
-COMMANDS = JOBS | {"sql": "query the tables: one query, or Spark's SQL shell without one"}
+COMMANDS = JOBS | {
+    "replay": "check quarantined rows of a stream again, after the mapping or rules were mended",
+    "sql": "query the tables: one query, or Spark's SQL shell without one",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

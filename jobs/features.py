@@ -1,36 +1,95 @@
-"""Demand to model-ready sequences, one row per series, and the calendar they share.
+"""Demand to model-ready sequences, one row per series, and the calendars and covariates they share.
 
 spark-submit --py-files dist/forecasting.zip jobs/features.py --conf conf/prod.yml
 """
 
 from pyspark.sql import functions as F
 
+from forecasting.demand.location_days import idle_periods
+from forecasting.demand.stock import empty_periods
+from forecasting.demand.update import Basis
+from forecasting.errors import LakeError
+from forecasting.features.behaviour import behaviour_lists
 from forecasting.features.calendar import calendar_features
-from forecasting.features.sequences import build_sequences, promotion_spans
+from forecasting.features.covariates import build_covariates, measured
+from forecasting.features.history import histories
+from forecasting.features.places import calendars, places
+from forecasting.features.plans import price_spans, promotion_spans
+from forecasting.features.prices import category_prices
+from forecasting.features.sequences import Axis, Facts, build_sequences
 from forecasting.lake import rows, with_lineage
-from forecasting.periods import position
+from forecasting.periods import position, shift
 from forecasting.runtime import Figures, Run, entry_point
 
 
 def execute(run: Run) -> Figures:
-    """Turn demand, promotions and product attributes into one row of arrays per series."""
+    """Turn demand, plans, covariates and attributes into one row of arrays per series."""
     lake, config = run.lake, run.config
-    grain, horizon = config.series.grain, config.forecast.horizon
-    demand, promotions = lake.read("demand"), lake.read("promotions")
-    span = demand.agg(F.min("period_start").alias("first"), F.max("period_start").alias("last")).first()
-    data_version = demand.select("data_version").first()["data_version"]
-    lineage = {"run_id": run.id, "data_version": data_version}
+    basis = Basis.noted(lake)
+    if basis is None:
+        raise LakeError("Table demand: expected the note of the job aggregate, came none. Run the job aggregate again.")
+    lineage = {"run_id": run.id, "data_version": basis.data_version}
+    demand, products = lake.read("demand"), lake.read_or_empty("products")
+    last_day = lake.read("location_days").agg(F.max("date").alias("day")).first()["day"]
+    axis = Axis(config.series.grain, shift(last_day, 0, config.series.grain), config.forecast.horizon)
 
-    spans = promotion_spans(promotions, lake.read("locations"), config.series.location_level)
-    sequences = build_sequences(demand, lake.read("products"), spans, grain, horizon, span["last"])
+    history = histories(demand, axis.grain, demand.count())
+    sequences = build_sequences(history, facts(run, axis), axis, config.demand)
     lake.write(with_lineage(sequences, **lineage), "sequences")
+    lake.write(with_lineage(category_prices(demand, products), **lineage), "category_prices")
+    write_covariates(run, axis, lineage)
+    periods = write_calendars(run, axis, lineage)
+    return {"series": lake.read("sequences").count(), "periods": periods, "data_version": basis.data_version}
 
-    periods = int(position(span["last"], grain) - position(span["first"], grain)) + 1 + horizon
-    planned_until = promotions.agg(F.max("ends_on").alias("day")).first()["day"]
-    events = rows(lake.read("calendar").select("date", "event"))
-    calendar = calendar_features(span["first"], periods, grain, config.features, events, planned_until)
-    lake.write(with_lineage(run.spark.createDataFrame(calendar), **lineage), "calendar_features")
-    return {"series": lake.read("sequences").count(), "periods": periods - horizon, "data_version": data_version}
+
+def facts(run: Run, axis: Axis) -> Facts:
+    """What the sources say of series, beside their sales."""
+    lake, series = run.lake, run.config.series
+    grain, level = series.grain, series.location_level
+    locations = lake.read_or_empty("locations")
+    spans, place_spans = promotion_spans(lake.read_or_empty("promotions"), locations, level)
+    return Facts(
+        products=lake.read_or_empty("products"),
+        calendar=run.config.features.calendar,
+        places=places(locations, run.config.features, level),
+        spans=spans,
+        place_spans=place_spans,
+        prices=price_spans(lake.read_or_empty("prices"), locations, level),
+        behaviour=behaviour_lists(lake.read_or_empty("behaviour"), locations, grain, level),
+        idle=idle_periods(lake.read("location_days"), locations, grain, level),
+        out_of_stock=empty_periods(lake.read_or_empty("stock"), locations, grain, level),
+    )
+
+
+def write_covariates(run: Run, axis: Axis, lineage: dict) -> None:
+    """Weather, signals and local events; none are written where the dataset has none."""
+    lake, level = run.lake, run.config.series.location_level
+    sources = [lake.read_or_empty(name) for name in ("weather", "signals", "calendar")]
+    if all(source.isEmpty() for source in sources) and not lake.exists("covariates"):
+        return
+    measurements = measured(*sources, lake.read_or_empty("locations"), level)
+    covariates = build_covariates(measurements, axis, run.config.features.missing)
+    lake.write(with_lineage(covariates, **lineage), "covariates")
+
+
+def write_calendars(run: Run, axis: Axis, lineage: dict) -> int:
+    """A calendar for each country and region that has a location; returns the periods that have demand."""
+    lake, features = run.lake, run.config.features
+    first = lake.read("demand").agg(F.min("period_start").alias("first")).first()["first"]
+    periods = axis.end - int(position(first, axis.grain)) + 1
+    planned_until = lake.read_or_empty("promotions").agg(F.max("ends_on").alias("day")).first()["day"]
+    own = lake.read_or_empty("calendar").where(F.col("location_id").isNull()).select("date", "event")
+    events = rows(own)
+    records = []
+    for name, country, region in calendars(
+        rows(lake.read_or_empty("locations").select("country", "region").distinct()), features
+    ):
+        frame = calendar_features(
+            first, periods + axis.horizon, axis.grain, country, region, features.events, events, planned_until
+        )
+        records += [row | {"calendar": name} | lineage for row in frame.to_dict("records")]
+    lake.write(lake.frame(records, "calendar_features"), "calendar_features")
+    return periods
 
 
 main = entry_point("features", execute)

@@ -5,6 +5,7 @@ spark-submit --py-files dist/forecasting.zip jobs/inventory.py --conf conf/prod.
 
 from pyspark.sql import functions as F
 
+from forecasting.demand.stock import stock_now
 from forecasting.inventory.plan import build_plan
 from forecasting.lake import with_lineage
 from forecasting.runtime import Figures, Run, entry_point
@@ -21,7 +22,8 @@ def execute(run: Run) -> Figures:
     ).first()
     origin = newest["origin"]
 
-    plan = build_plan(forecasts.where(F.col("forecast_origin") == F.lit(origin)), lake.read("stock"), run.config)
+    stock = stock_now(lake.read_or_empty("stock"), lake.read_or_empty("locations"), run.config.series.location_level)
+    plan = build_plan(forecasts.where(F.col("forecast_origin") == F.lit(origin)), stock, run.config)
     lineage = run.lineage(model_version=newest["model_version"], data_version=newest["data_version"])
     lake.write(with_lineage(plan, **lineage), "inventory_plan", replacing={"plan_date": origin})
 

@@ -59,7 +59,7 @@ def _result(run: Run, figures: dict[str, Figures]) -> Table:
     table = _table("Result", "", ("value", "right"))
     table.add_row("rows read", f"{figures['ingest']['rows']:,}")
     table.add_row("rows quarantined", f"{figures['ingest']['quarantined']:,}")
-    table.add_row("series", f"{figures['aggregate']['series']:,}")
+    table.add_row("series", f"{figures['features']['series']:,}")
     table.add_row("rows of demand", f"{figures['aggregate']['rows']:,}")
     table.add_row("forecasts written", f"{run.lake.read('forecasts').where(F.col('run_id') == run.id).count():,}")
     table.add_row("orders proposed", f"{orders['orders']:,} ({orders['units'] or 0:,.0f} units)")

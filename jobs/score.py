@@ -5,6 +5,7 @@ spark-submit --py-files dist/forecasting.zip jobs/score.py --conf conf/prod.yml
 
 from pyspark.sql import functions as F
 
+from forecasting.features.places import own_calendar
 from forecasting.lake import with_lineage
 from forecasting.models.artifact import latest_model
 from forecasting.runtime import Figures, Run, entry_point
@@ -13,7 +14,7 @@ from forecasting.scoring.score import forecast
 
 def execute(run: Run) -> Figures:
     """Score every series into forecasts; rows of the same origin are replaced."""
-    sequences, calendar = run.lake.read("sequences"), run.lake.read("calendar_features").toPandas()
+    sequences, calendar = run.lake.read("sequences"), own_calendar(run.lake)
     data = sequences.agg(F.max("data_version").alias("version"), F.max("last_period").alias("origin")).first()
     artifact, model_version = latest_model(run.config, data["version"])
     forecasts = forecast(sequences, calendar, artifact, run.config, data["origin"])

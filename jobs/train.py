@@ -5,13 +5,14 @@ spark-submit --py-files dist/forecasting.zip jobs/train.py --conf conf/prod.yml
 
 from pyspark.sql import functions as F
 
+from forecasting.features.places import own_calendar
 from forecasting.runtime import Figures, Run, entry_point
 from forecasting.training.train import train
 
 
 def execute(run: Run) -> Figures:
     """Train the model of this data and configuration; go on from a checkpoint if there is one."""
-    sequences, calendar = run.lake.read("sequences"), run.lake.read("calendar_features").toPandas()
+    sequences, calendar = run.lake.read("sequences"), own_calendar(run.lake)
     data = sequences.agg(F.max("data_version").alias("version"), F.max("last_period").alias("last")).first()
     result = train(sequences, calendar, run.config, data["version"], data["last"], run.progress)
     return {name: result[name] for name in ("model_version", "began", "steps", "validation_wql", "seconds")}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from forecasting.config import FeaturesConfig, load_config
+from forecasting.config import load_config
 from forecasting.features.calendar import calendar_features
 from forecasting.models.batches import CalendarAxis
 from forecasting.models.spec import STATIC, ModelSpec, model_spec
@@ -58,6 +58,7 @@ def small_sequences(series: int = 24, seed: int = 0, shortest: int = 5, longest:
             "first_period": pa.array(first, pa.date32()),
             "length": pa.array(lengths, pa.int32()),
             **{name: pa.array(values, pa.list_(pa.float32())) for name, values in lists.items()},
+            "state": pa.array([np.where(units > 0, 0, 1) for units in quantity], pa.list_(pa.int8())),
             **{name: [("a", "b", None, "new")[i % 4] for i in range(series)] for name in STATIC},
         }
     )
@@ -65,8 +66,7 @@ def small_sequences(series: int = 24, seed: int = 0, shortest: int = 5, longest:
 
 def small_calendar() -> pd.DataFrame:
     """The calendar of the year around LAST, with promotions known throughout."""
-    features = FeaturesConfig(country="US", region=None, promotion_lead=14)
-    return calendar_features(date(2022, 12, 1), 260, "day", features, [], date(2023, 12, 31))
+    return calendar_features(date(2022, 12, 1), 260, "day", "US", None, (), [], date(2023, 12, 31))
 
 
 def small_axis() -> CalendarAxis:

@@ -1,117 +1,240 @@
-"""One row per series: history as arrays, planned promotions as arrays that reach past the data, attributes once."""
+"""One row per series: what happened and what is planned as arrays over periods, attributes once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from forecasting.contracts import PRODUCT_ATTRIBUTES
-from forecasting.demand.aggregate import SERIES, at_location_level
-from forecasting.periods import position
+from forecasting.config import DemandConfig
+from forecasting.contracts import PRODUCT_ATTRIBUTES, SEQUENCES
+from forecasting.demand.aggregate import SERIES
+from forecasting.demand.classes import demand_classes
+from forecasting.demand.cleaning import CleaningSettings, clean
+from forecasting.demand.detection import infer_stock_outs
+from forecasting.demand.location_days import MISSING
+from forecasting.features.behaviour import BEHAVIOUR
+from forecasting.features.history import MEASURES
+from forecasting.features.plans import STRENGTHS, Spans
+from forecasting.features.ragged import Ragged, blocks, lists
+from forecasting.periods import SEASON, position
+from forecasting.states import NO_RECORD, State, with_inferred
 
-ATTRIBUTES = tuple(column.name for column in PRODUCT_ATTRIBUTES)
-PROMOTION_KINDS = ("display", "mailer")
+ATTRIBUTES = (*(column.name for column in PRODUCT_ATTRIBUTES), "launched_on")
+PLACE_ATTRIBUTES = ("location_group", "calendar")
+CLEANED_AT_ONCE = 256  # series
+FEWEST_SALES = 8  # periods with sales below which nothing can be said of a series' outliers and stock-outs
 
 
-def promotion_spans(promotions: DataFrame, locations: DataFrame, level: str) -> DataFrame:
-    """Planned promotions per series as a list of spans.
+@dataclass(frozen=True)
+class Axis:
+    """The periods of a run: their grain, the last one of the data, and how far known-future arrays reach past it."""
 
-    The share of a series' locations that take part stands for the strength of a promotion. A promotion without a location
-    holds everywhere.
+    grain: str
+    last: date
+    horizon: int
 
-    Returns:
-        `item_id`, `location_id`, `spans`: array of struct(starts_on, ends_on, display, mailer), shares from 0 to 1.
+    @property
+    def end(self) -> int:
+        """Number of the last period of the data, as `periods.position` counts."""
+        return int(position(np.array([self.last], "datetime64[D]"), self.grain)[0])
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of series, beside their demand; frames without rows for what the dataset does not deliver.
+
+    products: bronze `products`. calendar: that of series whose places have none of their own. places: `location_id`, `location_group`, `calendar`. spans, place_spans: as
+    `plans.promotion_spans` gives them. prices: as `plans.price_spans`. behaviour: as `behaviour.behaviour_lists`. idle: as
+    `location_days.idle_periods`. out_of_stock: as `stock.empty_periods`.
     """
-    sizes = (
-        at_location_level(locations.select("location_id"), locations, level)
-        .groupBy("location_id")
-        .agg(F.count(F.lit(1)).alias("size"))
-    )
-    local = promotions.where(F.col("location_id").isNotNull())
-    local = at_location_level(local, locations, level)
-    span = (*SERIES, "starts_on", "ends_on")
-    totals = local.groupBy(*span).agg(*(F.sum(kind).alias(kind) for kind in PROMOTION_KINDS))
-    shares = totals.join(F.broadcast(sizes), on="location_id", how="left")
-    shares = shares.select(
-        *span,
-        *(F.least(F.lit(1.0), F.col(kind) / F.coalesce("size", F.lit(1))).alias(kind) for kind in PROMOTION_KINDS),
-    )
-    everywhere = promotions.where(F.col("location_id").isNull()).drop("location_id").crossJoin(F.broadcast(sizes))
-    shares = shares.unionByName(everywhere.select(*span, *PROMOTION_KINDS))
-    return shares.groupBy(*SERIES).agg(
-        F.collect_list(F.struct("starts_on", "ends_on", *PROMOTION_KINDS)).alias("spans")
-    )
+
+    products: DataFrame
+    calendar: str
+    places: DataFrame
+    spans: DataFrame
+    place_spans: DataFrame
+    prices: DataFrame
+    behaviour: DataFrame
+    idle: DataFrame
+    out_of_stock: DataFrame
 
 
-def build_sequences(
-    demand: DataFrame, products: DataFrame, spans: DataFrame, grain: str, horizon: int, last_period: date
-) -> DataFrame:
+def build_sequences(history: DataFrame, facts: Facts, axis: Axis, demand: DemandConfig) -> DataFrame:
     """One row per series.
 
     Args:
-        demand: silver `demand`, gap-free.
-        products: bronze `products`; an item that is not among them keeps null attributes.
-        spans: as `promotion_spans` gives them.
-        horizon: periods past `last_period` that known-future arrays reach.
-        last_period: first day of the last period of the data.
+        history: as `history.histories` gives it.
 
     Returns:
-        Columns of `sequences` but lineage.
+        Columns of `sequences` but lineage. What the dataset does not deliver is null.
     """
-    history = demand.groupBy(*SERIES).agg(
-        F.array_sort(F.collect_list(F.struct("period_start", "quantity", "revenue", "discount"))).alias("history")
-    )
-    history = history.select(
-        *SERIES,
-        F.col("history")[0]["period_start"].alias("first_period"),
-        *(F.col("history")[name].cast("array<float>").alias(name) for name in ("quantity", "revenue", "discount")),
-    )
-    series = history.join(spans, on=list(SERIES), how="left")
-    series = series.join(products.select("item_id", *ATTRIBUTES), on="item_id", how="left")
-    dense = series.mapInArrow(_densify(grain, horizon), _DENSE_SCHEMA)
-    return dense.select(
-        *SERIES, "first_period", F.lit(last_period).alias("last_period"), "length", *_ARRAYS, *ATTRIBUTES
-    )
+    series = history
+    for of_series in (facts.spans, facts.prices, facts.behaviour, facts.out_of_stock):
+        series = series.join(of_series, on=list(SERIES), how="left")
+    for of_places in (facts.place_spans, facts.idle, facts.places):
+        series = series.join(F.broadcast(of_places), on="location_id", how="left")
+    series = series.join(facts.products.select("item_id", *ATTRIBUTES), on="item_id", how="left")
+    none = F.array().cast(series.schema["place_spans"].dataType)
+    spans = F.concat(F.coalesce("spans", none), F.coalesce("place_spans", none))
+    calendar = F.coalesce("calendar", F.lit(facts.calendar))
+    series = series.withColumns({"spans": spans, "calendar": calendar}).drop("place_spans")
+    dense = series.mapInArrow(_densify(axis, demand), _DENSE_SCHEMA)
+    return dense.select(*(F.lit(axis.last).alias(c.name) if c.name == "last_period" else c.name for c in _COLUMNS))
 
 
-_ARRAYS = ("quantity", "price", "discount", *PROMOTION_KINDS)
-_DENSE_SCHEMA = ", ".join(
-    ["item_id string", "location_id string", "first_period date", "length int"]
-    + [f"{name} array<float>" for name in _ARRAYS]
-    + [f"{name} string" for name in ATTRIBUTES]
-)
+_COLUMNS = tuple(column for column in SEQUENCES.columns if column.name not in ("data_version", "run_id"))
+_DENSE_SCHEMA = ", ".join(f"{column.name} {column.type}" for column in _COLUMNS if column.name != "last_period")
 
 
-def _densify(grain: str, horizon: int):
-    """A function for mapInArrow that turns money into price and discount share, and spans into one value a period."""
+def _densify(axis: Axis, demand: DemandConfig) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """A function for mapInArrow that turns lists of what happened into one value a period."""
 
     def densify(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            if batch.num_rows == 0:
-                continue
-            lengths = np.asarray(pa.compute.list_value_length(batch["quantity"]))
-            quantity = _flat(batch["quantity"])
-            price, discount = price_and_discount(quantity, _flat(batch["revenue"]), _flat(batch["discount"]), lengths)
-            first = position(batch["first_period"].to_numpy(zero_copy_only=False), grain)
-            display, mailer = promotion_arrays(batch["spans"], first, lengths + horizon, grain)
-            arrays = dict(zip(_ARRAYS, (quantity, price, discount, display, mailer), strict=True))
-            columns = {
-                **{name: batch[name] for name in (*SERIES, "first_period")},
-                "length": pa.array(lengths, pa.int32()),
-                **{
-                    name: _lists(arrays[name], lengths + (horizon if name in PROMOTION_KINDS else 0))
-                    for name in _ARRAYS
-                },
-                **{name: batch[name] for name in ATTRIBUTES},
-            }
-            yield pa.RecordBatch.from_pydict(columns)
+            if batch.num_rows:
+                yield dense_batch(batch, axis, demand)
 
     return densify
+
+
+def dense_batch(batch: pa.RecordBatch, axis: Axis, demand: DemandConfig) -> pa.RecordBatch:
+    """Rows of series with lists of events to rows with arrays of periods: columns of `sequences` but last_period and lineage."""
+    first = position(batch["first_period"].to_numpy(zero_copy_only=False), axis.grain)
+    lengths = axis.end - first + 1
+    past = _past(batch, first, lengths, axis.grain)
+    cleaned = _cleaned(past["quantity"], past["state"], lengths, demand, SEASON[axis.grain])
+    known = _known(batch, first, lengths + axis.horizon, axis.grain)
+    columns = {
+        **{name: batch[name] for name in (*SERIES, "first_period", *ATTRIBUTES, *PLACE_ATTRIBUTES)},
+        "length": pa.array(lengths, pa.int32()),
+        **{name: lists(values, lengths) for name, values in (past | cleaned.arrays).items()},
+        **_behaviour(batch, first, lengths, axis.grain),
+        **known,
+        "demand_class": pa.array(cleaned.classes, pa.string()),
+    }
+    return pa.RecordBatch.from_pydict({c.name: columns[c.name] for c in _COLUMNS if c.name != "last_period"})
+
+
+def _past(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str) -> dict[str, np.ndarray]:
+    sold = Ragged.of(batch["offset"], lengths)
+    offset = batch["offset"].flatten().to_numpy(zero_copy_only=False)
+    quantity, revenue, discount = (
+        sold.scatter(offset, batch[name].flatten().to_numpy(zero_copy_only=False)) for name in MEASURES
+    )
+    price, share = price_and_discount(quantity, revenue, discount, lengths)
+    return {"quantity": quantity, "state": states(batch, first, lengths, grain), "price": price, "discount": share}
+
+
+def _known(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str) -> dict[str, pa.Array]:
+    spans = Spans(batch["spans"], first, lengths, grain)
+    prices = Spans(batch["prices"], first, lengths, grain)
+    values = {name: spans.share_of(name) for name in STRENGTHS} | {
+        "promotion": spans.share_of("share"),
+        "promotion_depth": spans.depth(),
+        "promotion_periods_left": spans.periods_left(),
+    }
+    return {name: lists(value, lengths) for name, value in values.items()} | {
+        "promotion_kinds": _map_of(spans.kinds(), lengths),
+        "planned_price": _where(batch["prices"].is_valid(), lists(prices.price(), lengths)),
+    }
+
+
+def _map_of(arrays: Mapping[str, np.ndarray], lengths: np.ndarray) -> pa.MapArray:
+    """One map a series: of each name, its array where it is not 0 everywhere."""
+    start = np.cumsum(lengths) - lengths
+    held = {name: np.add.reduceat(values, start) > 0 for name, values in arrays.items()}
+    counts = np.sum([*held.values(), np.zeros(len(lengths), bool)], axis=0)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    keys, items = [], []
+    for series in np.flatnonzero(counts):
+        inside = slice(start[series], start[series] + lengths[series])
+        for name in (name for name in arrays if held[name][series]):
+            keys.append(name)
+            items.append(arrays[name][inside])
+    sizes = np.array([len(item) for item in items], np.int64)
+    values = np.concatenate(items) if items else np.zeros(0, np.float32)
+    return pa.MapArray.from_arrays(pa.array(offsets), pa.array(keys, pa.string()), lists(values, sizes))
+
+
+def _behaviour(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str) -> dict[str, pa.Array]:
+    events = batch["behaviour"]
+    flat, places = events.flatten(), Ragged.of(events, lengths)
+    offset = position(flat.field("period_start").to_numpy(zero_copy_only=False), grain) - first[places.owner]
+    values = {name: flat.field(name).to_numpy(zero_copy_only=False).astype(np.float32) for name in BEHAVIOUR}
+    return {
+        name: _where(events.is_valid(), lists(places.scatter(offset, value), lengths)) for name, value in values.items()
+    }
+
+
+def _where(given: pa.Array, values: pa.ListArray) -> pa.Array:
+    """The lists of series of which something is known, and null for the others."""
+    return pc.if_else(given, values, pa.nulls(len(values), values.type))
+
+
+def states(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str) -> np.ndarray:
+    """State of every period, as codes of `State`; inferred stock-outs are none of them yet.
+
+    A period with sales lines is sold, even where the location was to be closed. One whose stock was counted empty is out of
+    stock, sold or not: what was sold is then the least that was wanted.
+
+    Args:
+        batch: `offset`, `idle`, `out_of_stock`: what happened to each series.
+        first: number of each series' first period, [series]. lengths: its periods, [series].
+
+    Returns:
+        [sum(lengths)], int8.
+    """
+    state = np.full(int(lengths.sum()), State.ZERO, np.int8)
+    idle = batch["idle"]
+    flat, places = idle.flatten(), Ragged.of(idle, lengths)
+    offset = position(flat.field("period_start").to_numpy(zero_copy_only=False), grain) - first[places.owner]
+    missing = pc.equal(flat.field("state"), MISSING).to_numpy(zero_copy_only=False).astype(bool)
+    places.scatter(offset, np.where(missing, State.MISSING, State.CLOSED).astype(np.int8), state)
+    sold = Ragged.of(batch["offset"], lengths)
+    offset = batch["offset"].flatten().to_numpy(zero_copy_only=False)
+    sold.scatter(offset, np.full(len(offset), State.SOLD, np.int8), state)
+    empty = batch["out_of_stock"]
+    places = Ragged.of(empty, lengths)
+    offset = position(empty.flatten().to_numpy(zero_copy_only=False), grain) - first[places.owner]
+    return places.scatter(offset, np.full(len(offset), State.OUT_OF_STOCK, np.int8), state)
+
+
+@dataclass(frozen=True)
+class _Cleaned:
+    arrays: dict[str, np.ndarray]
+    classes: np.ndarray
+
+
+def _cleaned(
+    quantity: np.ndarray, state: np.ndarray, lengths: np.ndarray, demand: DemandConfig, season: int
+) -> _Cleaned:
+    """State with inferred stock-outs, cleaned demand, what was done to it, and the class of demand: as of the last period."""
+    ours = demand.cleaning
+    settings = CleaningSettings(ours.outliers, ours.level_shifts, ours.missing, ours.out_of_stock)
+    result = {"state": state.copy(), "cleaned": quantity.copy(), "treatment": np.zeros(len(state), np.int8)}
+    classes = np.empty(len(lengths), object)
+    for series, index, alive in blocks(lengths, CLEANED_AT_ONCE):
+        units, was = quantity[index], np.where(alive, state[index], State.ZERO)
+        classes[series] = demand_classes(np.where(alive, units, 0.0), alive & ~np.isin(was, NO_RECORD))
+        often = ((units > 0) & alive).sum(axis=1) >= FEWEST_SALES
+        odd = (np.isin(was, (*NO_RECORD, State.OUT_OF_STOCK)) & alive).any(axis=1)
+        if not (chosen := np.flatnonzero(often | odd)).size:
+            continue
+        units, was, alive, index = units[chosen], was[chosen], alive[chosen], index[chosen]
+        if ours.stock_out_significance:
+            out = infer_stock_outs(units, was, alive, season, significance=ours.stock_out_significance)
+            was = with_inferred(was, out & often[chosen, None])
+        values, treatment = clean(units, was, alive, settings, season)
+        for name, found in (("state", was), ("cleaned", values), ("treatment", treatment)):
+            result[name][index[alive]] = found[alive]
+    return _Cleaned(result, classes)
 
 
 def price_and_discount(
@@ -138,45 +261,3 @@ def price_and_discount(
     price = np.where(last_seen >= start, price_now[np.maximum(last_seen, 0)], 0.0)
     share = np.divide(discount, listed, out=np.zeros(len(quantity), np.float32), where=seen)
     return price.astype(np.float32), np.clip(share, 0.0, 1.0).astype(np.float32)
-
-
-def promotion_arrays(
-    spans: pa.Array, first: np.ndarray, lengths: np.ndarray, grain: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Display and mailer share of every period, the sum of the spans that touch it, at most 1.
-
-    Args:
-        spans: list of struct(starts_on, ends_on, display, mailer) per series; null for none.
-        first: number of each series' first period, [series].
-        lengths: periods of each series, [series].
-
-    Returns:
-        display, mailer: [sum(lengths)] each, float32.
-    """
-    counts = np.asarray(spans.fill_null([]).value_lengths())
-    flat = spans.flatten()
-    owner = np.repeat(np.arange(len(counts)), counts)
-    begin = position(flat.field("starts_on").to_numpy(zero_copy_only=False), grain) - first[owner]
-    stop = position(flat.field("ends_on").to_numpy(zero_copy_only=False), grain) - first[owner] + 1
-    begin, stop = np.clip(begin, 0, lengths[owner]), np.clip(stop, 0, lengths[owner])
-    # A step up where a span begins and down behind its end; one spare place a series takes steps past the end.
-    offset = np.cumsum(lengths + 1) - (lengths + 1)
-    spare = np.zeros(int((lengths + 1).sum()), bool)
-    spare[offset + lengths] = True
-    arrays = []
-    for kind in PROMOTION_KINDS:
-        steps = np.zeros(len(spare), np.float64)
-        value = np.nan_to_num(flat.field(kind).to_numpy(zero_copy_only=False))
-        np.add.at(steps, offset[owner] + begin, value)
-        np.add.at(steps, offset[owner] + stop, -value)
-        arrays.append(np.clip(np.cumsum(steps)[~spare], 0.0, 1.0).astype(np.float32))
-    return arrays[0], arrays[1]
-
-
-def _flat(lists: pa.Array) -> np.ndarray:
-    return lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-
-
-def _lists(values: np.ndarray, lengths: np.ndarray) -> pa.ListArray:
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.float32()))

@@ -12,12 +12,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from forecasting.config import Config
-from forecasting.contracts import INVENTORY_PLAN, STOCK
+from forecasting.contracts import INVENTORY_PLAN
 from forecasting.errors import LakeError
 from forecasting.inventory.distribution import CountDemand, period_variance, sum_moments
 from forecasting.periods import DAYS, SEASON
 
-SERIES = STOCK.key
+SERIES = ("item_id", "location_id")
 TERMS = ("on_hand", "on_order", "lead_time", "review_period", "pack_size")
 _LINEAGE = ("model_version", "data_version", "run_id", "created_at")
 _COLUMNS = tuple(column for column in INVENTORY_PLAN.columns if column.name not in _LINEAGE)
@@ -34,7 +34,7 @@ def build_plan(forecasts: DataFrame, stock: DataFrame, config: Config) -> DataFr
 
     Args:
         forecasts: `forecasts` of one origin.
-        stock: bronze `stock`.
+        stock: stock now and ordering terms, as `stock_now` gives them.
 
     Returns:
         Columns of `inventory_plan` but lineage.

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 from forecasting.models.spec import CALENDAR, KNOWN, PAST, SMALLEST_CLASS, STATIC, TARGET, UNKNOWN, ModelSpec
 from forecasting.periods import position
+from forecasting.states import NO_RECORD
 
-SEQUENCE_COLUMNS = ("item_id", "location_id", "first_period", "length", TARGET, *PAST, *KNOWN, *STATIC)
+SEQUENCE_COLUMNS = ("item_id", "location_id", "first_period", "length", TARGET, "state", *PAST, *KNOWN, *STATIC)
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Block:
     """Rows of series on a shared axis of `width` periods that ends at the forecast origin.
 
     quantity, observed: [series, width]; past: [series, width, len(PAST)]; known: [series, width + horizon, len(KNOWN)];
-    static: [series, len(STATIC)]. `observed` is 1 from a series' first period on; all else is 0 before it.
+    static: [series, len(STATIC)]. `observed` is 1 from a series' first period on, but for periods that
+    were closed or not delivered; all else is 0 before it.
     """
 
     quantity: np.ndarray
@@ -52,7 +54,7 @@ def to_block(batch: pa.RecordBatch, spec: ModelSpec, origin: int, width: int) ->
     ahead = np.arange(origin - width + 1, origin + spec.horizon + 1)
     return Block(
         quantity=_lay(batch[TARGET], first, axis),
-        observed=(axis >= first[:, None]).astype(np.float32),
+        observed=((axis >= first[:, None]) & ~np.isin(_lay(batch["state"], first, axis), NO_RECORD)).astype(np.float32),
         past=np.stack([_lay(batch[name], first, axis) for name in PAST], axis=-1),
         known=np.stack([_lay(batch[name], first, ahead) for name in KNOWN], axis=-1),
         static=encode_static(batch, spec.vocabularies),

@@ -265,9 +265,12 @@ def _fans(lake: Lake, config: Config, origin: date) -> list[Fan]:
         return []
     columns = ("target_date", "mean", *config.forecast.quantile_columns)
     begin = shift(origin, 1 - (HISTORY_HORIZONS + 1) * horizon, grain)
-    history = lake.read("demand").where(F.col("period_start").between(F.lit(begin), F.lit(origin)))
+    history = {}
+    if lake.exists("sequences"):
+        periods = lake.view("demand_history").where(F.col("period_start").between(F.lit(begin), F.lit(origin)))
+        history = _of_series(periods, chosen, ("period_start", "quantity"))
     parts = {
-        "history": _of_series(history, chosen, ("period_start", "quantity")),
+        "history": history,
         "ahead": _of_series(forecasts, chosen, columns),
         "held_out": {},
     }

@@ -112,6 +112,7 @@ class Shard:
         days = begin + (origins[:, None] + 1) * spec.patch + np.arange(spec.horizon)  # [O, H] columns
         inside = days < target_end
         at = np.minimum(days, target_end - 1)
-        begun = block.observed[rows][:, begin + (origins + 1) * spec.patch - 1]  # [B, O]: sold by the origin
+        begun = np.maximum.accumulate(block.observed[rows], axis=1)
+        begun = begun[:, begin + (origins + 1) * spec.patch - 1]  # [B, O]: sold by the origin
         counts = inside[None].astype(np.float32) * block.observed[rows][:, at] * np.maximum(begun, 0.2)[..., None]
         return Batch(inputs, origins, np.maximum(block.quantity[rows][:, at], 0.0), counts)

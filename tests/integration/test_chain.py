@@ -14,9 +14,12 @@ from rich.console import Console
 from forecasting.contracts import SOURCES, TABLES
 from forecasting.lake import Lake, rows
 from forecasting.sqlshell import init_sql, shell_command, shell_environment, use_lake
+from forecasting.views import VIEWS
 from jobs import cli
 from jobs.run import STAGES, summary
 
+DELIVERED = ("locations", "sales", "products", "promotions")
+WRITTEN = [name for name in TABLES if name in DELIVERED or (name not in SOURCES and name != "covariates")]
 FORECAST_TOTALS = (
     "SELECT count(*), count(DISTINCT item_id), min(target_date), CAST(sum(mean) AS DECIMAL(18, 2)), "
     "CAST(sum(p10) AS DECIMAL(18, 2)), CAST(sum(p90) AS DECIMAL(18, 2)) FROM forecasts"
@@ -36,13 +39,14 @@ def totals(small_run):
 def duck(small_run):
     """DuckDB over every table: through deltalake and Arrow, so that no extension must be fetched."""
     with duckdb.connect() as connection:
-        for name in TABLES:
+        for name in WRITTEN:
             connection.register(name, DeltaTable(small_run.run.lake.path(name)).to_pyarrow_table())
         yield connection
 
 
 def test_every_table_is_written_and_its_key_is_one(small_run, duck):
-    for name, table in TABLES.items():
+    assert [name for name in TABLES if small_run.run.lake.exists(name)] == WRITTEN
+    for name, table in ((name, TABLES[name]) for name in WRITTEN):
         columns = [column.name for column in table.columns_with(small_run.run.config.forecast.quantile_columns)]
         assert [row[0] for row in duck.execute(f"DESCRIBE {name}").fetchall()] == columns
         if table.key:
@@ -56,13 +60,13 @@ def test_counts_add_up(small_run, duck):
 
     figures = small_run.figures
     told = duck.execute("SELECT source, rows_in, rows_accepted, rows_quarantined FROM data_quality").fetchall()
-    assert {source for source, *_ in told} == set(SOURCES)
+    assert {source for source, *_ in told} == set(DELIVERED)
     for source, rows_in, accepted, quarantined in told:
         assert rows_in == accepted + quarantined
         assert accepted == one(f"SELECT count(*) FROM {source}")
     assert one("SELECT count(*) FROM quarantine") == figures["ingest"]["quarantined"]
     assert one("SELECT sum(quantity) FROM demand") == pytest.approx(one("SELECT sum(quantity) FROM sales"))
-    series = figures["aggregate"]["series"]
+    series = figures["features"]["series"]
     assert one("SELECT count(*) FROM sequences") == one("SELECT count(*) FROM inventory_plan") == series
     horizon = small_run.run.config.forecast.horizon
     assert one("SELECT count(*) FROM forecasts") == series * horizon == figures["score"]["rows"]
@@ -75,6 +79,23 @@ def test_one_data_version_and_one_model_run_through_all_tables(duck):
             value for (name,) in holding for value in duck.execute(f"SELECT DISTINCT {column} FROM {name}").fetchall()
         }
         assert len(holding) > 2 and len(found) == 1, (column, found)
+
+
+def test_the_history_view_has_every_period_of_every_series_and_the_sums_of_the_log(small_run, duck):
+    use_lake(small_run.run.lake)
+    history = small_run.run.spark.sql(
+        "SELECT count(*) AS rows, count(DISTINCT item_id, location_id, period_start) AS different, sum(quantity) AS units, "
+        "max(period_start) AS last, count_if(state = 'sold') AS sold, count_if(state = 'zero') AS zero, "
+        "count_if(state IS NULL) AS unknown FROM demand_history"
+    ).first()
+    (periods, last), (lines,) = (
+        duck.execute("SELECT sum(length), max(last_period) FROM sequences").fetchone(),
+        duck.execute("SELECT count(*) FROM demand").fetchone(),
+    )
+    assert (history["rows"], history["different"], history["last"]) == (periods, periods, last)
+    assert history["units"] == pytest.approx(duck.execute("SELECT sum(quantity) FROM sales").fetchone()[0], rel=1e-6)
+    assert (history["sold"], history["unknown"]) == (lines, 0)
+    assert history["zero"] > 0
 
 
 def test_every_stage_is_noted_with_time_and_memory(small_run):
@@ -110,7 +131,7 @@ def test_the_sql_shell_reads_the_same_and_leaves_nothing_behind(small_run, total
     assert done.returncode == 0, done.stderr[-3000:]
     lines = done.stdout.splitlines()
     assert "\t".join(totals) in lines
-    assert set(TABLES) <= {word for line in lines for word in line.split()}
+    assert {*WRITTEN, *VIEWS} <= {word for line in lines for word in line.split()}
     assert list(started_in.iterdir()) == []
 
 
@@ -122,10 +143,10 @@ def test_the_console_script_prints_a_query(small_run, totals, capsys):
 
 
 def test_results_that_grow_with_the_series_never_reach_the_driver(small_run):
-    """All tests, the whole chain among them, ran with a driver that takes one megabyte of results; the demand is more."""
+    """All tests, the whole chain among them, ran with a driver that takes one megabyte of results; the sequences are more."""
     assert small_run.run.spark.conf.get("spark.driver.maxResultSize") == "1m"
     with pytest.raises(Exception, match=r"maxResultSize"):
-        small_run.run.lake.read("demand").toArrow()
+        small_run.run.lake.read("sequences").toArrow()
 
 
 README = Path(__file__).parents[2] / "README.md"

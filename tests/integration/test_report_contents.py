@@ -1,7 +1,9 @@
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
+from forecasting.contracts import TABLES
 from forecasting.report.contents import choose_series, collect, item_names, named
 
 WHEN = datetime(2018, 1, 1, tzinfo=UTC)
@@ -41,6 +43,16 @@ def write(run, table: str, records: list[dict]) -> None:
     run.lake.write(run.lake.frame(records, table), table)
 
 
+def sequence(item: str, days: list[date]) -> dict:
+    """A row of `sequences` of two units a day."""
+    arrays = {c.name: [0.0] * len(days) for c in TABLES["sequences"].columns if c.type == "array<float>"}
+    codes = {c.name: [0] * len(days) for c in TABLES["sequences"].columns if c.type == "array<tinyint>"}
+    row = dict.fromkeys((c.name for c in TABLES["sequences"].columns), "-") | arrays | codes
+    span = {"first_period": days[0], "last_period": days[-1], "length": len(days)}
+    rest = {"quantity": [2.0] * len(days), "promotion_kinds": {}, "launched_on": None}
+    return row | span | rest | {"item_id": item, "location_id": "ALL"}
+
+
 def test_an_empty_lake_gives_empty_parts(run):
     found = collect(run.lake, run.config, "r", WHEN, STAGES)
     assert (found.quality, found.demand, found.forecasts, found.accuracy, found.orders) == (None,) * 5
@@ -52,25 +64,18 @@ def test_the_newest_origin_counts_and_series_are_chosen_by_size_then_by_hash(run
     units = {"big": 9.0, "a": 1.0, "b": 2.0, "c": 3.0, "rare": 0.1}
     write(run, "forecasts", forecast_rows({"gone": 99.0}, old, "old") + forecast_rows(units, new, "new"))
     days = [new - timedelta(back) for back in range(9, -1, -1)]
+    lineage = {"data_version": "d", "run_id": "r"}
+    sold = {"returned": 0.0, "revenue": 0.0, "discount": 0.0, "lines": 1, "month": new.replace(day=1)} | lineage
     write(
         run,
         "demand",
         [
-            {
-                "item_id": item,
-                "location_id": "ALL",
-                "period_start": day,
-                "quantity": 2.0,
-                "revenue": 0.0,
-                "discount": 0.0,
-                "lines": 1,
-                "data_version": "d",
-                "run_id": "r",
-            }
+            {"item_id": item, "location_id": "ALL", "period_start": day, "quantity": 2.0} | sold
             for item in units
             for day in days
         ],
     )
+    write(run, "sequences", [sequence(item, days) for item in units])
     found = collect(run.lake, run.config, "r", WHEN, STAGES)
     assert (found.forecasts.origin, found.forecasts.model_version, found.forecasts.series) == (new, "new", 5)
     assert found.forecasts.expected == pytest.approx(2 * sum(units.values()))
@@ -89,9 +94,18 @@ def test_of_each_source_and_stage_the_last_row_counts(run):
     def quality(when: datetime, run_id: str, rows: int) -> dict:
         return {
             "source": "sales",
+            "delivery": "whole",
             "rows_in": rows,
             "rows_accepted": rows,
             "rows_quarantined": 0,
+            "broken": {},
+            "warnings": {},
+            "first_day": None,
+            "last_day": None,
+            "age_days": None,
+            "gap_days": None,
+            "table_rows": rows,
+            "hash_sum": Decimal(1),
             "checksum": "c",
             "table_version": 1,
             "run_id": run_id,

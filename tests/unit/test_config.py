@@ -2,7 +2,7 @@ import textwrap
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -34,6 +34,11 @@ def test_defaults_load_and_cover_every_field():
         ("features.country=usa", "features.country", "came 'usa'"),
         ("run.id=a b", "run.id", "came 'a b'"),
         ("forecast=7", "forecast", "came 7"),
+        ("quality.max_duplicate_share=1.5", "quality.max_duplicate_share", "came 1.5"),
+        ("quality.max_age_days=-1", "quality.max_age_days", "came -1"),
+        ("quality.max_gap_days=1.5", "quality.max_gap_days", "came 1.5"),
+        ("source.reread=maybe", "source.reread", "came 'maybe'"),
+        ("source.filter={sales: 3}", "source.filter.sales", "came 3"),
     ],
 )
 def test_an_impossible_setting_is_refused_with_its_path_and_what_came(setting, path, came):
@@ -71,6 +76,37 @@ def test_later_wins_defaults_files_settings(tmp_path):
     assert config.inventory.service_level == 0.8
     assert config.inventory.pack_size == load_config().inventory.pack_size
     assert load_config([second, first]).inventory.review_period == 1
+
+
+def test_a_dataset_sets_what_it_needs_and_the_user_has_the_last_word(tmp_path):
+    dataset, file = tmp_path / "shop.yml", tmp_path / "own.yml"
+    dataset.write_text("settings: {forecast: {horizon: 7}, series: {grain: week}, inventory: {lead_time: 1}}\n")
+    file.write_text(f"source: {{dataset: {dataset}}}\ninventory: {{lead_time: 2}}\n")
+    config = load_config([file], ["series.grain=month"])
+    assert (config.forecast.horizon, config.inventory.lead_time, config.series.grain) == (7, 2, "month")
+    assert config.inventory.pack_size == load_config().inventory.pack_size
+    assert load_config(settings=[f"source.dataset={dataset}"]).series.grain == "week"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("settings: {forecast: {horizon: 0}}", r"forecast\.horizon: .*came 0"),
+        ("settings: {forecast: {horizont: 7}}", r"forecast\.horizont: unknown key"),
+        ("settings: {source: {dataset: other}}", None),  # a dataset cannot send the reader elsewhere
+        ("settings: [a]", None),  # said where the dataset is loaded
+        ("settings: {", None),
+        ("", None),
+    ],
+)
+def test_an_impossible_setting_of_a_dataset_is_refused(tmp_path, text, expected):
+    (tmp_path / "shop.yml").write_text(text)
+    setting = f"source.dataset={tmp_path / 'shop.yml'}"
+    if expected:
+        with pytest.raises(ConfigError, match=expected):
+            load_config(settings=[setting])
+    else:
+        assert load_config(settings=[setting]).source.dataset == str(tmp_path / "shop.yml")
 
 
 @pytest.mark.parametrize(
@@ -117,6 +153,7 @@ def test_a_section_changes_only_fingerprints_that_hold_it():
     assert before.fingerprint("series", "features") == after.fingerprint("series", "features")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 999), min_size=1, max_size=9, unique=True))
 def test_quantile_columns_are_unique_names(permille):
     levels = sorted({value / 1000 for value in permille} | {0.5})
@@ -135,3 +172,10 @@ def test_models_lie_in_the_lake_unless_told_otherwise():
     assert load_config(settings=["lake.model_path=/models"]).lake.models == "/models"
     with pytest.raises(ConfigError, match=r"lake\.model_path"):
         _ = load_config(settings=["lake.path="]).lake.models
+
+
+def test_checkpoints_of_streams_lie_in_the_lake_unless_told_otherwise():
+    assert load_config(settings=["lake.path=/data/lake/"]).lake.checkpoints == "/data/lake/_checkpoints"
+    assert load_config(settings=["lake.checkpoint_path=/checkpoints"]).lake.checkpoints == "/checkpoints"
+    with pytest.raises(ConfigError, match=r"lake\.checkpoint_path"):
+        _ = load_config(settings=["lake.path="]).lake.checkpoints

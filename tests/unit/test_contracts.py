@@ -1,9 +1,10 @@
+import re
 from pathlib import Path
 
 import pytest
 
-from forecasting.contracts import SOURCES, TABLES, tables_markdown
-from forecasting.ingest.rules import RULES
+from forecasting.contracts import LINEAGE, SOURCES, TABLES
+from forecasting.contracts.markdown import tables_markdown
 
 DOCS = Path(__file__).parents[2] / "docs" / "tables.md"
 QUANTILES = ("p10", "p50", "p90")
@@ -28,11 +29,30 @@ def test_every_table_says_which_run_wrote_it():
     assert all("run_id" in {column.name for column in table.columns} for table in TABLES.values())
 
 
-def test_every_source_has_rules_over_its_own_columns():
-    assert set(RULES) == set(SOURCES)
-    for name, rules in RULES.items():
-        columns = {column.name for column in SOURCES[name].columns}
-        assert all(set(rule.shown) <= columns for rule in rules)
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_rules_are_over_the_sources_own_columns(source):
+    columns = {column.name for column in source.columns} - set(LINEAGE)
+    assert len({rule.name for rule in source.rules}) == len(source.rules)
+    for rule in source.rules:
+        named = set(re.findall(r"[a-z_]+", re.sub(r"'[^']*'|[a-z_]+\(", "", rule.expression)))
+        assert named - {"e"} <= columns, rule.name
+        assert rule.shown and set(rule.shown) <= named & columns
+        assert rule.expected and rule.severity in ("error", "warning")
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_the_day_of_a_source_is_one_of_its_columns_and_plausible(source):
+    types = {column.name: column.type for column in source.columns}
+    assert source.day is None or types[source.day] == "date"
+    assert source.day in (None, "ends_on") or "date_plausible" in {rule.name for rule in source.rules}
+
+
+def test_every_source_can_say_which_file_a_row_is_from():
+    assert all("source_file" in {column.name for column in source.columns} for source in SOURCES.values())
+
+
+def test_time_zones_are_read_before_the_sales_that_need_them():
+    assert list(SOURCES).index("locations") < list(SOURCES).index("sales")
 
 
 def test_quantile_columns_stand_behind_the_mean():

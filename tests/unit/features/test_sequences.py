@@ -1,13 +1,16 @@
 from datetime import date, timedelta
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecasting.features.sequences import build_sequences, price_and_discount, promotion_arrays, promotion_spans
-from forecasting.periods import position, shift
+from forecasting.config import load_config
+from forecasting.contracts import SEQUENCES
+from forecasting.features.history import histories
+from forecasting.features.sequences import Axis, Facts, build_sequences, price_and_discount
+from forecasting.models.spec import KNOWN, PAST, STATIC, TARGET
+from forecasting.states import State
 
 PERIOD = st.tuples(
     st.integers(-3, 5).map(float), st.floats(0, 20, width=32), st.floats(0, 10, width=32)
@@ -38,102 +41,119 @@ def test_price_and_discount_are_what_the_slow_loop_finds(all_series):
     assert price.dtype == discount.dtype == np.float32
 
 
-DAY = st.dates(date(2023, 11, 1), date(2024, 4, 30))
-SHARE = st.sampled_from([0.0, 0.25, 0.5, 1.0])
-SPAN = st.builds(
-    lambda start, days, display, mailer: (start, start + timedelta(days), display, mailer),
-    DAY,
-    st.integers(0, 40),
-    SHARE,
-    SHARE,
-)
+DEMAND = load_config().demand
+FIRST, LAST = date(2024, 1, 5), date(2024, 1, 8)
+ROWS = "item_id string, location_id string, period_start date, quantity double, revenue double, discount double"
+SPAN = "struct<starts_on: date, ends_on: date, kind: string, share: double, depth: double, display: double, mailer: double>"
+SHAPES = {
+    "products": "item_id string, department string, category string, subcategory string, brand string, manufacturer string, "
+    "size string, launched_on date",
+    "places": "location_id string, location_group string, calendar string",
+    "spans": f"item_id string, location_id string, spans array<{SPAN}>",
+    "place_spans": f"location_id string, place_spans array<{SPAN}>",
+    "prices": "item_id string, location_id string, prices array<struct<starts_on: date, ends_on: date, price: double>>",
+    "behaviour": "item_id string, location_id string, "
+    "behaviour array<struct<period_start: date, views: double, carts: double, customers: double>>",
+    "idle": "location_id string, idle array<struct<period_start: date, state: string>>",
+    "out_of_stock": "item_id string, location_id string, out_of_stock array<date>",
+}
 
 
-@given(
-    st.lists(
-        st.tuples(DAY, st.integers(1, 30), st.one_of(st.none(), st.lists(SPAN, max_size=4))), min_size=1, max_size=4
-    ),
-    st.sampled_from(["day", "week", "month"]),
-)
-def test_promotions_are_what_the_slow_loop_finds(all_series, grain):
-    kind = pa.struct(
-        [("starts_on", pa.date32()), ("ends_on", pa.date32()), ("display", pa.float64()), ("mailer", pa.float64())]
-    )
-    names = [field.name for field in kind]
-    spans = pa.array(
-        [s and [dict(zip(names, span, strict=True)) for span in s] for _, _, s in all_series], pa.list_(kind)
-    )
-    first = position(np.array([start for start, _, _ in all_series], "datetime64[D]"), grain)
-    lengths = np.array([length for _, length, _ in all_series])
-    found = np.stack(promotion_arrays(spans, first, lengths, grain), axis=1)
-
-    slow = []
-    for start, length, series_spans in all_series:
-        for index in range(length):
-            begin, following = shift(start, index, grain), shift(start, index + 1, grain)
-            touching = [span for span in series_spans or [] if span[0] < following and span[1] >= begin]
-            slow.append([min(1.0, sum(span[at] for span in touching)) for at in (2, 3)])
-    np.testing.assert_allclose(found, slow, atol=1e-6)
+def day(number: int) -> date:
+    return FIRST + timedelta(number)
 
 
-@pytest.fixture(scope="module")
-def locations(spark):
-    return spark.createDataFrame(
-        [("s1", "north"), ("s2", "north"), ("s3", None)], "location_id string, location_group string"
-    )
-
-
-def spans_of(spark, locations, level):
-    promotions = [
-        ("a", "s1", date(2024, 1, 1), date(2024, 1, 7), 1.0, 0.0),
-        ("a", "s2", date(2024, 1, 1), date(2024, 1, 7), 1.0, 1.0),
-        ("b", None, date(2024, 1, 8), date(2024, 1, 8), 0.0, 1.0),
-    ]
-    columns = "item_id string, location_id string, starts_on date, ends_on date, display double, mailer double"
-    found = promotion_spans(spark.createDataFrame(promotions, columns), locations, level).collect()
+def sequences_of(spark, rows, axis, settings=DEMAND, **given):
+    """Series by item; `given` are the facts that the dataset delivers."""
+    facts = {name: spark.createDataFrame(given.get(name, []), shape) for name, shape in SHAPES.items()}
+    history = histories(spark.createDataFrame(rows, ROWS), axis.grain, len(rows))
     return {
-        (row["item_id"], row["location_id"]): [(s["starts_on"].day, s["display"], s["mailer"]) for s in row["spans"]]
-        for row in found
+        row["item_id"]: row.asDict()
+        for row in build_sequences(history, Facts(calendar="US", **facts), axis, settings).collect()
     }
 
 
-def test_a_promotion_counts_as_the_share_of_locations_that_take_part(spark, locations):
-    chain = spans_of(spark, locations, "chain")
-    assert chain == {("a", "ALL"): [(1, pytest.approx(2 / 3), pytest.approx(1 / 3))], ("b", "ALL"): [(8, 0.0, 1.0)]}
-    assert spans_of(spark, locations, "group") == {
-        ("a", "north"): [(1, 1.0, 0.5)],
-        ("b", "north"): [(8, 0.0, 1.0)],
-        ("b", "s3"): [(8, 0.0, 1.0)],
-    }
-
-
-def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark, locations):
-    first, horizon = date(2024, 1, 5), 3
-    days = [("a", "ALL", first + timedelta(i), float(i), 2.0 * i, 0.5 * i, 1) for i in range(4)] + [
-        ("b", "ALL", first, 1.0, 0.0, 0.0, 1)
-    ]
-    columns = "item_id string, location_id string, period_start date, quantity double, revenue double, discount double, lines bigint"
-    products = spark.createDataFrame(
-        [("a", "food", None, None, None, None, "1 kg")],
-        "item_id string, department string, category string, subcategory string, brand string, manufacturer string, size string",
+def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark):
+    rows = [("a", "s", day(i), float(i), 2.0 * i, 0.5 * i) for i in range(4)] + [("b", "s", day(0), 1.0, 0.0, 0.0)]
+    found = sequences_of(
+        spark,
+        rows[::-1],  # in any order
+        Axis("day", LAST, 3),
+        products=[("a", "food", None, None, None, None, "1 kg", day(-9))],
+        places=[("s", "north", "DE-BE")],
+        spans=[("a", "s", [(day(3), day(4), "coupon", 1.0, 0.3, 0.5, 1.0)])],
+        place_spans=[("s", [(day(5), day(60), "fair", 1.0, None, 0.0, 0.0)])],
+        prices=[("a", "s", [(day(0), day(1), 2.5), (day(2), day(90), 3.0)])],
+        behaviour=[("a", "s", [(day(1), 7.0, 2.0, 1.0), (day(9), 1.0, 1.0, 1.0)])],
     )
-    promotions = spark.createDataFrame(
-        [("a", "ALL", [(date(2024, 1, 8), date(2024, 1, 9), 0.5, 1.0)])],
-        "item_id string, location_id string, "
-        "spans array<struct<starts_on: date, ends_on: date, display: double, mailer: double>>",
-    )
-    demand = spark.createDataFrame(days, columns)
-    found = {
-        row["item_id"]: row
-        for row in build_sequences(demand, products, promotions, "day", horizon, date(2024, 1, 8)).collect()
-    }
-    a = found["a"]
-    assert (a["first_period"], a["last_period"], a["length"]) == (first, date(2024, 1, 8), 4)
-    assert a["quantity"] == [0, 1, 2, 3]
+    a, b = found["a"], found["b"]
+    assert (a["first_period"], a["last_period"], a["length"]) == (FIRST, LAST, 4)
+    assert a["quantity"] == a["cleaned"] == [0, 1, 2, 3]
     assert a["price"] == [0, 2.5, 2.5, 2.5]
     assert a["discount"] == pytest.approx([0, 0.2, 0.2, 0.2])
     assert a["display"] == [0, 0, 0, 0.5, 0.5, 0, 0]
     assert a["mailer"] == [0, 0, 0, 1, 1, 0, 0]
-    assert (a["department"], a["brand"], a["size"]) == ("food", None, "1 kg")
-    assert found["b"]["display"] == [0, 0, 0, 0]
-    assert found["b"]["department"] is None
+    assert a["promotion"] == [0, 0, 0, 1, 1, 1, 1]
+    assert a["promotion_depth"] == pytest.approx([0, 0, 0, 0.3, 0.3, 0, 0])
+    assert a["promotion_periods_left"] == [0, 0, 0, 2, 1, 56, 55]
+    assert a["promotion_kinds"] == {"coupon": [0, 0, 0, 1, 1, 0, 0], "fair": [0, 0, 0, 0, 0, 1, 1]}
+    assert a["planned_price"] == [2.5, 2.5, 3, 3, 3, 3, 3]
+    assert (a["views"], a["carts"], a["customers"]) == ([0, 7, 0, 0], [0, 2, 0, 0], [0, 1, 0, 0])
+    assert (a["department"], a["brand"], a["size"], a["launched_on"]) == ("food", None, "1 kg", day(-9))
+    assert (a["location_group"], a["calendar"]) == ("north", "DE-BE")
+    assert b["quantity"] == [1, 0, 0, 0]
+    assert b["state"] == [State.SOLD, State.ZERO, State.ZERO, State.ZERO]
+    assert b["promotion_kinds"] == {"fair": [0, 0, 0, 0, 0, 1, 1]}
+    assert (b["planned_price"], b["views"], b["department"]) == (None, None, None)
+
+
+def test_what_the_dataset_does_not_deliver_is_null_or_empty(spark):
+    (a,) = sequences_of(spark, [("a", "s", FIRST, 1.0, 2.0, 0.0)], Axis("day", LAST, 1)).values()
+    assert (a["views"], a["planned_price"], a["location_group"]) == (None, None, None)
+    assert (a["calendar"], a["promotion_kinds"], a["promotion"]) == ("US", {}, [0, 0, 0, 0, 0])
+
+
+def test_four_kinds_of_nothing_are_told_apart(spark):
+    rows = [("a", "s", day(i), 1.0, 1.0, 0.0) for i in (0, 2, 6)]
+    (a,) = sequences_of(
+        spark,
+        rows,
+        Axis("day", day(7), 1),
+        idle=[("s", [(day(1), "closed"), (day(2), "closed"), (day(3), "missing")])],
+        out_of_stock=[("a", "s", [day(4), day(6), day(99)])],
+    ).values()
+    sold, zero, closed, missing, out = State.SOLD, State.ZERO, State.CLOSED, State.MISSING, State.OUT_OF_STOCK
+    # Sold on a day that was to be closed; sold out on the sixth, so that one unit is the least that was wanted.
+    assert a["state"] == [sold, closed, sold, missing, out, zero, out, zero]
+    assert a["treatment"] == [0, 4, 0, 4, 4, 0, 4, 0]
+    assert a["cleaned"][0] == a["cleaned"][2] == 1
+    assert a["cleaned"][6] >= 1  # never below what was sold
+    assert a["quantity"] == [1, 0, 1, 0, 0, 0, 1, 0]  # what came stays
+
+
+def test_a_stock_out_that_nobody_counted_is_inferred_and_a_spike_flagged_beside_what_came(spark):
+    units = np.full(200, 6.0) + np.arange(200) % 7
+    units[120:135] = 0
+    units[170] = 400
+    rows = [("a", "s", day(i), float(n), float(2 * n), 0.0) for i, n in enumerate(units) if n]
+    axis = Axis("day", day(199), 1)
+    (a,) = sequences_of(spark, rows, axis).values()
+    inferred = np.flatnonzero(np.array(a["state"]) == State.OUT_OF_STOCK_INFERRED)
+    assert inferred.tolist() == list(range(120, 135))
+    assert a["treatment"][170] == 1
+    assert a["quantity"] == units.tolist()
+    np.testing.assert_allclose(np.array(a["cleaned"])[120:135], (6 + np.arange(200) % 7)[120:135], atol=2)
+    capped = load_config(
+        settings=["demand.cleaning.outliers=cap", "demand.cleaning.stock_out_significance=null"]
+    ).demand
+    (b,) = sequences_of(spark, rows, axis, capped).values()
+    assert State.OUT_OF_STOCK_INFERRED not in b["state"]
+    assert (b["quantity"][170], b["treatment"][170]) == (400, 2)
+    assert 12 < b["cleaned"][170] < 100
+
+
+def test_the_model_reads_columns_in_the_role_that_the_contract_gives_them():
+    assert TARGET in SEQUENCES.with_role("target")
+    assert set(PAST) <= set(SEQUENCES.with_role("past"))
+    assert set(KNOWN) <= set(SEQUENCES.with_role("known future"))
+    assert set(STATIC) <= set(SEQUENCES.with_role("static"))

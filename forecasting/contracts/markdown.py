@@ -1,0 +1,34 @@
+"""The contracts as a document."""
+
+from __future__ import annotations
+
+from forecasting.contracts import TABLES, Source
+
+
+def tables_markdown() -> str:
+    """The text of `docs/tables.md`."""
+    lines = [
+        "# Tables",
+        "",
+        "Written from `forecasting/contracts` by `python -m forecasting.contracts > docs/tables.md`; a test holds the two together.",
+        "Units are sales units of the item unless a column says otherwise. Every table is a Delta folder `<lake.path>/<table>` and a",
+        "table `<lake.catalog>.<lake.schema>.<table>`. Tables with quantiles have one column per level of `forecast.quantiles`: `p10`",
+        "to `p90` by default.",
+    ]
+    for table in TABLES.values():
+        lines += ["", f"## {table.name}", "", f"{table.doc} Layer: {table.layer}."]
+        lines += [f"Key: {', '.join(f'`{name}`' for name in table.key)}." if table.key else "No key."]
+        roles = any(column.role for column in table.columns)
+        lines += [
+            "",
+            "| column | type | null |" + " role |" * roles + " meaning |",
+            "|---|---|---|---|" + "---|" * roles,
+        ]
+        columns = table.columns_with(("p10 … p90",))
+        for c in columns:
+            role = f" {c.role or ''} |" if roles else ""
+            lines.append(f"| `{c.name}` | {c.type} | {'no' if c.required else 'yes'} |{role} {c.doc} |")
+        if isinstance(table, Source) and table.rules:
+            lines += ["", "| rule | severity | expected |", "|---|---|---|"]
+            lines += [f"| `{rule.name}` | {rule.severity} | {rule.expected} |" for rule in table.rules]
+    return "\n".join(lines) + "\n"

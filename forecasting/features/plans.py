@@ -1,0 +1,152 @@
+"""What is planned per series: promotions and prices, as spans of days, and as one value a period."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from forecasting.demand.aggregate import SERIES, at_location_level
+from forecasting.features.ragged import Ragged
+from forecasting.periods import position
+
+STRENGTHS = ("display", "mailer")
+_FAR = 10_000_000  # periods; no series is as long
+_SPAN = ("starts_on", "ends_on", "kind")
+
+
+def promotion_spans(promotions: DataFrame, locations: DataFrame, level: str) -> tuple[DataFrame, DataFrame]:
+    """Planned promotions as lists of spans: those of items, per series, and those of all items of a location.
+
+    The share of a series' locations that take part stands for the strength of a promotion. A promotion without a location
+    holds everywhere.
+
+    Returns:
+        `item_id`, `location_id`, `spans`; and `location_id`, `place_spans`: array of struct(starts_on, ends_on, kind, share,
+        depth, display, mailer), shares from 0 to 1.
+    """
+    sizes = (
+        at_location_level(locations.select("location_id"), locations, level)
+        .groupBy("location_id")
+        .agg(F.count(F.lit(1)).alias("size"))
+    )
+    local = at_location_level(promotions.where(F.col("location_id").isNotNull()), locations, level)
+    totals = local.groupBy(*SERIES, *_SPAN).agg(
+        F.count(F.lit(1)).alias("share"), F.avg("depth").alias("depth"), *(F.sum(s).alias(s) for s in STRENGTHS)
+    )
+    shares = totals.join(F.broadcast(sizes), on="location_id", how="left")
+    size = F.coalesce("size", F.lit(1))
+    share_of = {s: F.least(F.lit(1.0), F.coalesce(s, F.lit(0)) / size).alias(s) for s in ("share", *STRENGTHS)}
+    general = promotions.where(F.col("location_id").isNull()).drop("location_id").crossJoin(F.broadcast(sizes))
+    none = {s: F.coalesce(s, F.lit(0.0)).alias(s) for s in STRENGTHS}
+    spans = shares.select(*SERIES, *_SPAN, share_of["share"], "depth", *(share_of[s] for s in STRENGTHS)).unionByName(
+        general.select(*SERIES, *_SPAN, F.lit(1.0).alias("share"), "depth", *none.values())
+    )
+    span = F.collect_list(F.struct(*_SPAN, "share", "depth", *STRENGTHS))
+    of_items = spans.where(F.col("item_id").isNotNull()).groupBy(*SERIES).agg(span.alias("spans"))
+    of_places = spans.where(F.col("item_id").isNull()).groupBy("location_id").agg(span.alias("place_spans"))
+    return of_items, of_places
+
+
+def price_spans(prices: DataFrame, locations: DataFrame, level: str) -> DataFrame:
+    """List prices per series: `item_id`, `location_id`, `prices`: array of struct(starts_on, ends_on, price).
+
+    A price without a last day holds until the item's next one at that place. Prices of a place count before those that hold
+    everywhere; of several places of a series the mean is its price.
+    """
+    following = F.lead("starts_on").over(Window.partitionBy("item_id", "location_id").orderBy("starts_on"))
+    until = F.coalesce("ends_on", F.date_sub(following, 1), F.lit(date(2100, 1, 1)))
+    ended = prices.select("item_id", "location_id", "starts_on", until.alias("ends_on"), "price")
+    local = at_location_level(ended.where(F.col("location_id").isNotNull()), locations, level)
+    places = at_location_level(locations.select("location_id"), locations, level).distinct()
+    general = ended.where(F.col("location_id").isNull()).drop("location_id").crossJoin(F.broadcast(places))
+    spans = F.collect_list(F.struct("starts_on", "ends_on", "price"))
+    of_places = local.groupBy(*SERIES).agg(spans.alias("_local"))
+    everywhere = general.groupBy(*SERIES).agg(spans.alias("_general"))
+    both = of_places.join(everywhere, on=list(SERIES), how="full")
+    return both.select(*SERIES, F.coalesce("_local", "_general").alias("prices"))
+
+
+def _day(spans: pa.Array, name: str) -> np.ndarray:
+    return spans.field(name).to_numpy(zero_copy_only=False)
+
+
+def _numbers(spans: pa.Array, name: str) -> np.ndarray:
+    return np.nan_to_num(_day(spans, name).astype(np.float64))
+
+
+class Spans:
+    """Lists of spans, one list a series, on arrays of all periods behind one another."""
+
+    def __init__(self, lists: pa.ListArray, first: np.ndarray, lengths: np.ndarray, grain: str) -> None:
+        """
+        Args:
+            lists: structs with `starts_on` and `ends_on`; null for none.
+            first: number of each series' first period, [series]. lengths: its periods, [series].
+        """
+        self.flat = lists.flatten()
+        self.places = Ragged.of(lists, lengths)
+        owner = self.places.owner
+        self._begin = position(_day(self.flat, "starts_on"), grain) - first[owner]
+        self._end = position(_day(self.flat, "ends_on"), grain) - first[owner] + 1
+
+    def sum_of(self, values: np.ndarray, chosen: np.ndarray | None = None) -> np.ndarray:
+        """Sum of the values, [spans], of the spans that touch each period, [sum(lengths)]."""
+        lengths, owner = self.places.lengths, self.places.owner
+        chosen = slice(None) if chosen is None else chosen
+        owner = owner[chosen]
+        begin = np.clip(self._begin[chosen], 0, lengths[owner])
+        end = np.clip(self._end[chosen], 0, lengths[owner])
+        # A step up where a span begins and down behind its end; one spare place a series takes steps past the end.
+        offset = np.cumsum(lengths + 1) - (lengths + 1)
+        spare = np.zeros(int((lengths + 1).sum()), bool)
+        spare[offset + lengths] = True
+        steps = np.zeros(len(spare), np.float64)
+        np.add.at(steps, offset[owner] + begin, values[chosen])
+        np.add.at(steps, offset[owner] + end, -values[chosen])
+        return np.cumsum(steps)[~spare]
+
+    def share_of(self, name: str) -> np.ndarray:
+        """Sum of a share over the spans that touch each period, from 0 to 1, float32."""
+        return np.clip(self.sum_of(_numbers(self.flat, name)), 0.0, 1.0).astype(np.float32)
+
+    def depth(self) -> np.ndarray:
+        """Planned share off the list price: the mean over the spans that touch a period, by their strength, float32."""
+        share = _numbers(self.flat, "share")
+        taking_part = self.sum_of(share)
+        taken_off = self.sum_of(share * _numbers(self.flat, "depth"))
+        return np.divide(taken_off, taking_part, out=np.zeros_like(taken_off), where=taking_part > 1e-9).astype(
+            np.float32
+        )
+
+    def periods_left(self) -> np.ndarray:
+        """Periods that the spans which touch a period still last, this one included; the longest counts, 0 for none, float32."""
+        lengths, owner = self.places.lengths, self.places.owner
+        begin = np.clip(self._begin, 0, None)
+        inside = (begin < lengths[owner]) & (self._end > 0)
+        # The latest end so far, running on from period to period; ends of a later series are larger than all before it.
+        latest = np.full(int(lengths.sum()), -1, np.int64)
+        np.maximum.at(latest, (self.places.start[owner] + begin)[inside], (owner * _FAR + self._end)[inside])
+        series = np.repeat(np.arange(len(lengths)), lengths)
+        offset = np.arange(len(latest)) - self.places.start[series]
+        return np.clip(np.maximum.accumulate(latest) - series * _FAR - offset, 0, None).astype(np.float32)
+
+    def price(self) -> np.ndarray:
+        """Mean price of the spans that touch each period, 0 where none does, float32."""
+        count = np.rint(self.sum_of(np.ones(len(self.flat))))
+        total = self.sum_of(_numbers(self.flat, "price"))
+        return np.divide(total, count, out=np.zeros_like(total), where=count > 0).astype(np.float32)
+
+    def kinds(self) -> dict[str, np.ndarray]:
+        """Share of locations with a promotion of each kind, for the kinds that occur: [sum(lengths)] each, float32."""
+        kind = self.flat.field("kind")
+        share = _numbers(self.flat, "share")
+        found = sorted(name for name in kind.unique().to_pylist() if name is not None)
+        names = np.asarray(kind.to_numpy(zero_copy_only=False), object)
+        return {
+            name: np.clip(self.sum_of(share, np.flatnonzero(names == name)), 0.0, 1.0).astype(np.float32)
+            for name in found
+        }

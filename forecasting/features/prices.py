@@ -1,0 +1,21 @@
+"""Prices of a category, which tell whether an item's price is high or low."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+
+def category_prices(demand: DataFrame, products: DataFrame) -> DataFrame:
+    """Columns of `category_prices` but lineage: known of a period only once it is over, as demand is.
+
+    Args:
+        demand: silver `demand`.
+        products: bronze `products`; items without a category are left out.
+    """
+    listed = F.col("revenue") + F.col("discount")
+    sold = demand.where((F.col("quantity") > 0) & (listed > 0))
+    priced = sold.select("item_id", "period_start", (listed / F.col("quantity")).alias("price"))
+    named = priced.join(products.select("item_id", "category"), on="item_id", how="inner")
+    of_category = named.where(F.col("category").isNotNull()).groupBy("category", "period_start")
+    return of_category.agg(F.avg("price").alias("price"), F.count(F.lit(1)).alias("series"))

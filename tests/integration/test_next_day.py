@@ -1,0 +1,99 @@
+"""A day that is added costs the months it touches, and comes to what a run over everything comes to."""
+
+import json
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from deltalake import DeltaTable
+from pandas.testing import assert_frame_equal
+
+from forecasting.contracts import TABLES
+from forecasting.runtime import start_run
+from jobs import aggregate, ingest
+
+START = date(2024, 1, 1)
+COLUMNS = {
+    "order_id": "order",
+    "item_id": "sku",
+    "location_id": "shop",
+    "sold_on": "day",
+    "quantity": "units",
+    "revenue": "paid",
+}
+
+
+def log(days: int, seed: int = 5) -> pd.DataFrame:
+    """Sales lines of three items at two shops."""
+    draw = np.random.default_rng(seed)
+    lines = [
+        (f"{day}-{shop}-{item}-{n}", f"i{item}", f"s{shop}", START + timedelta(day), int(draw.integers(-1, 9)), 0.1 * n)
+        for day in range(days)
+        for shop in range(2)
+        for item in range(3)
+        for n in range(int(draw.poisson(6)))
+        if not (shop == 1 and day % 7 == 6)
+    ]
+    return pd.DataFrame(lines, columns=["order", "sku", "shop", "day", "units", "paid"])
+
+
+@pytest.fixture
+def shop(tmp_path, make_config, spark, monkeypatch):
+    """Delivers lines as files, and carries out ingest and aggregate in a lake of a name."""
+    monkeypatch.setattr(ingest, "SOURCES", ("sales",))
+    (tmp_path / "raw").mkdir()
+    source = {
+        "path": "*.csv",
+        "format": "csv",
+        "arrives": "stream",
+        "columns": COLUMNS,
+        "unique": ["order_id", "item_id", "sold_on"],
+    }
+    dataset = {"name": "shop", "description": "-", "settings": {"series": {"location_level": "location"}}}
+    (tmp_path / "shop.yml").write_text(json.dumps(dataset | {"sources": {"sales": source}}))  # JSON is YAML
+
+    def deliver(name: str, lines: pd.DataFrame) -> None:
+        lines.to_csv(tmp_path / "raw" / f"{name}.csv", index=False)
+
+    def run_in(lake: str, *settings: str) -> dict:
+        own = (
+            f"source.dataset={tmp_path / 'shop.yml'}",
+            f"source.path={tmp_path / 'raw'}",
+            f"lake.path={tmp_path / lake}",
+        )
+        run = start_run(make_config(*own, f"lake.schema={tmp_path.name}_{lake}".replace("-", "_"), *settings), "test")
+        ingest.execute(run)
+        return aggregate.execute(run)
+
+    def table(lake: str, name: str) -> pd.DataFrame:
+        frame = DeltaTable(str(tmp_path / lake / name)).to_pandas().drop(columns=["run_id", "data_version"])
+        return frame.sort_values(list(TABLES[name].key), ignore_index=True)
+
+    return deliver, run_in, table
+
+
+def test_an_added_day_comes_to_what_a_full_run_comes_to(shop):
+    deliver, run_in, table = shop
+    lines = log(125)  # January to the fourth of May
+    on = lines["day"].map(lambda day: (day - START).days)
+    late = lines.index % 50 == 7
+    deliver("first", lines[(on < 124) & ~late])
+    assert run_in("grown")["months_written"] == "all months"
+    assert run_in("grown")["months_written"] == 0  # nothing new
+
+    late = late & (on > 59)  # lines of March, April and May come only now, and some lines come again
+    deliver("second", pd.concat([lines[(on == 124) | late], lines[on == 3]]))
+    grown = run_in("grown")
+    assert grown["months_written"] == 3
+
+    deliver("third", lines[(lines.index % 50 == 7) & (on <= 59)])
+    assert run_in("grown")["months_written"] == 2  # January and February
+    full = run_in("full")
+    assert full["months_written"] == "all months"
+    for name in ("demand", "location_days"):
+        assert_frame_equal(table("grown", name), table("full", name), check_exact=True, obj=name)
+    assert table("full", "demand")["quantity"].sum() == lines["units"].sum()
+    assert (
+        run_in("grown", "demand.returns=ignore")["months_written"] == "all months"
+    )  # other settings change every month
