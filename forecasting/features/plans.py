@@ -15,6 +15,7 @@ from forecasting.periods import position
 
 STRENGTHS = ("display", "mailer")
 _FAR = 10_000_000  # periods; no series is as long
+_PARTS = 2.0**24  # of one: shares and prices are summed in them
 _SPAN = ("starts_on", "ends_on", "kind")
 
 
@@ -100,14 +101,16 @@ class Spans:
         owner = owner[chosen]
         begin = np.clip(self._begin[chosen], 0, lengths[owner])
         end = np.clip(self._end[chosen], 0, lengths[owner])
-        # A step up where a span begins and down behind its end; one spare place a series takes steps past the end.
+        # A step up where a span begins and down behind its end; one spare place a series takes steps past the end. The
+        # steps are integers: their sum runs on over all series, and none may leave a rounding error to the next.
         offset = np.cumsum(lengths + 1) - (lengths + 1)
         spare = np.zeros(int((lengths + 1).sum()), bool)
         spare[offset + lengths] = True
-        steps = np.zeros(len(spare), np.float64)
-        np.add.at(steps, offset[owner] + begin, values[chosen])
-        np.add.at(steps, offset[owner] + end, -values[chosen])
-        return np.cumsum(steps)[~spare]
+        steps = np.zeros(len(spare), np.int64)
+        size = np.rint(values[chosen] * _PARTS).astype(np.int64)
+        np.add.at(steps, offset[owner] + begin, size)
+        np.add.at(steps, offset[owner] + end, -size)
+        return np.cumsum(steps)[~spare] / _PARTS
 
     def share_of(self, name: str) -> np.ndarray:
         """Sum of a share over the spans that touch each period, from 0 to 1, float32."""

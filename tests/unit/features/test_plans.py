@@ -10,7 +10,7 @@ from forecasting.features.plans import Spans, price_spans, promotion_spans
 from forecasting.periods import position, shift
 
 DAY = st.dates(date(2023, 11, 1), date(2024, 4, 30))
-SHARE = st.sampled_from([0.0, 0.25, 0.5, 1.0])
+SHARE = st.sampled_from([0.0, 0.25, 1 / 3, 1 / 112, 1.0])
 KIND = pa.struct(
     [("starts_on", pa.date32()), ("ends_on", pa.date32()), ("kind", pa.string())]
     + [(name, pa.float64()) for name in ("share", "depth", "display", "mailer", "price")]
@@ -75,6 +75,16 @@ def test_plans_are_what_the_slow_loop_finds(all_series, grain):
         "coupon": kinds.get("coupon", np.zeros(len(slow["coupon"]))),
     }.items():
         np.testing.assert_allclose(values, slow[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@given(SERIES, st.sampled_from(["day", "week", "month"]))
+def test_the_plans_of_a_series_do_not_depend_on_those_it_is_read_with(all_series, grain):
+    def values(found):
+        return found.share_of("display"), found.depth(), found.price(), found.periods_left()
+
+    alone = zip(*(values(spans_of([series], grain)) for series in all_series), strict=True)
+    for together, each in zip(values(spans_of(all_series, grain)), alone, strict=True):
+        np.testing.assert_array_equal(together, np.concatenate(each))
 
 
 @pytest.fixture(scope="module")
