@@ -49,7 +49,8 @@ def rows_of(stage: str, figures: dict[str, Figures], run: Run) -> int | None:
 
 def lines(run: Run, figures: dict[str, Figures]) -> list[str]:
     """`figure NAME VALUE UNIT`, one a line."""
-    noted = {row["stage"]: row for row in rows(run.lake.read("run_stages").where(F.col("run_id") == run.id))}
+    mine = run.lake.read("run_stages").where(F.col("run_id") == run.id).orderBy("finished_at")
+    noted = {row["stage"]: row for row in rows(mine)}  # of a stage that ran twice, the last one
     found = []
     for stage in STAGES:
         seconds = noted[stage]["seconds"]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -294,10 +295,24 @@ def conf_file(name: str) -> Traversable:
     raise FileNotFoundError(name)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which only true and false are truth values, as in YAML 1.2: `on` is a key, and NO is Norway."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
 def read_yaml(text: str, origin: str) -> dict[str, Any]:
     """A YAML mapping; `origin` names it in errors."""
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{origin}: expected YAML, came: {error}") from error
     if value is None:
@@ -327,7 +342,7 @@ def _parse_setting(setting: str) -> dict[str, Any]:
     key, separator, value = setting.partition("=")
     if not separator or not key.strip():
         raise ConfigError(f"--set {setting}: expected key=value, for example --set forecast.horizon=14")
-    nested: Any = yaml.safe_load(value) if value.strip() else None
+    nested: Any = yaml.load(value, _Loader) if value.strip() else None
     for part in reversed(key.strip().split(".")):
         nested = {part: nested}
     return nested

@@ -147,6 +147,10 @@ class Lake:
             options["userMetadata"] = json.dumps(note)
         self._save(df, TABLES[table], "overwrite", options)
 
+    def log(self, df: DataFrame, table: str) -> None:
+        """Adds rows about what happened, to a table of which no row is ever replaced."""
+        self._save(df, TABLES[table], "append", {"mergeSchema": "true"})
+
     def append(self, df: DataFrame, table: str, note: dict[str, Any]) -> int | None:
         """Appends the rows of a delivery in one atomic commit, once: its version, or None if the table holds those of this
         note already.

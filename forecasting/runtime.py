@@ -74,11 +74,15 @@ def start_run(config: Config, name: str) -> Run:
 
 
 def note_stage(run: Run, name: str, seconds: float, figures: Figures) -> None:
-    """One row of `run_stages`; noting the same stage again replaces it."""
+    """One row of `run_stages`."""
     row = run.lineage(
-        stage=name, seconds=seconds, peak_memory_gib=run.progress.peak_memory, figures=json.dumps(figures, default=str)
+        stage=name,
+        seconds=seconds,
+        peak_memory_gib=run.progress.peak_memory,
+        figures=json.dumps(figures, default=str),
+        finished_at=datetime.now(UTC),
     )
-    run.lake.write(run.lake.frame([row], "run_stages"), "run_stages", replacing={"run_id": run.id, "stage": name})
+    run.lake.log(run.lake.frame([row], "run_stages"), "run_stages")
 
 
 def describe(figures: Figures) -> str:
@@ -125,7 +129,8 @@ class friendly_errors:  # lower case, since it reads as a statement: `with frien
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> bool:
-        message = str(error) if isinstance(error, ForecastingError) else _told_by_a_worker(error)
+        own = str(error) if isinstance(error, ForecastingError) else None
+        message = own or _told_by_a_worker(error) or _told_by_the_disk(error)
         if message:
             Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/bold red] {escape(message)}", highlight=False)
             raise SystemExit(2) from error
@@ -136,3 +141,12 @@ def _told_by_a_worker(error: BaseException | None) -> str | None:
     """The message of a ForecastingError that was raised in a Spark task; Spark passes on only its text, in a traceback."""
     found = re.findall(r"^\s*forecasting\.errors\.\w+: (.+)$", str(error), re.MULTILINE)
     return found[-1] if found and isinstance(error, PySparkException) else None
+
+
+def _told_by_the_disk(error: BaseException | None) -> str | None:
+    """What to do when there was no room to write."""
+    found = re.search("No space left on device|Disk quota exceeded|File too large", str(error))
+    return found and (
+        f"Expected room to write tables (lake.path) and intermediate files (SPARK_LOCAL_DIRS, or spark.local.dir), came: "
+        f"{found[0]}. Every table is as the last finished write left it. Make room, then start the same command again."
+    )

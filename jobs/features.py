@@ -13,7 +13,7 @@ from forecasting.features.behaviour import behaviour_lists
 from forecasting.features.calendar import calendar_features
 from forecasting.features.covariates import build_covariates, measured
 from forecasting.features.history import histories
-from forecasting.features.places import calendars, places
+from forecasting.features.places import calendars, places, with_places_of
 from forecasting.features.plans import price_spans, promotion_spans
 from forecasting.features.prices import category_prices
 from forecasting.features.sequences import Axis, Facts, build_sequences
@@ -46,7 +46,8 @@ def facts(run: Run, axis: Axis) -> Facts:
     """What the sources say of series, beside their sales."""
     lake, series = run.lake, run.config.series
     grain, level = series.grain, series.location_level
-    locations = lake.read_or_empty("locations")
+    location_days = lake.read("location_days")
+    locations = with_places_of(location_days, lake.read_or_empty("locations"))
     spans, place_spans = promotion_spans(lake.read_or_empty("promotions"), locations, level)
     return Facts(
         products=lake.read_or_empty("products"),
@@ -56,7 +57,7 @@ def facts(run: Run, axis: Axis) -> Facts:
         place_spans=place_spans,
         prices=price_spans(lake.read_or_empty("prices"), locations, level),
         behaviour=behaviour_lists(lake.read_or_empty("behaviour"), locations, grain, level),
-        idle=idle_periods(lake.read("location_days"), locations, grain, level),
+        idle=idle_periods(location_days, locations, grain, level, run.config.demand),
         out_of_stock=empty_periods(lake.read_or_empty("stock"), locations, grain, level),
     )
 
@@ -67,7 +68,8 @@ def write_covariates(run: Run, axis: Axis, lineage: dict) -> None:
     sources = [lake.read_or_empty(name) for name in ("weather", "signals", "calendar")]
     if all(source.isEmpty() for source in sources) and not lake.exists("covariates"):
         return
-    measurements = measured(*sources, lake.read_or_empty("locations"), level)
+    locations = with_places_of(lake.read("location_days"), lake.read_or_empty("locations"))
+    measurements = measured(*sources, locations, level)
     covariates = build_covariates(measurements, axis, run.config.features.missing)
     lake.write(with_lineage(covariates, **lineage), "covariates")
 

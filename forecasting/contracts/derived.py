@@ -179,17 +179,21 @@ SEQUENCES = Table(
         required("length", "int", "periods from first_period to last_period"),
         required("quantity", "array<float>", "units per period, as they came; `length` values", "target"),
         required(
+            "observed",
+            "array<tinyint>",
+            "1: demand could be seen; 0: the location was closed, or its records did not come; `length` values",
+            "past",
+        ),
+        required(
             "state",
             "array<tinyint>",
-            "what a period was: 0 sold, 1 zero, 2 closed, 3 missing, 4 out of stock, 5 out of stock as inferred by the last "
-            "period of the data; `length` values",
-            "past",
+            "what a period was, as of last_period: 0 sold, 1 zero, 2 closed, 3 missing, 4 out of stock, 5 out of stock as "
+            "inferred; `length` values",
         ),
         required(
             "cleaned",
             "array<float>",
-            "units as demand.cleaning makes them, as of last_period: for people, while the model cleans as of its own origin; "
-            "NaN where unknown; `length` values",
+            "units as demand.cleaning makes them, as of last_period; NaN where unknown; `length` values",
         ),
         required(
             "treatment",
@@ -328,16 +332,17 @@ INVENTORY_PLAN = Table(
 RUN_STAGES = Table(
     "run_stages",
     "gold",
-    "One row per run and stage: what it did, how long it took, what it needed.",
+    "A log of stages as they finished: what each did, how long it took, what it needed. The last row of a run and stage counts.",
     (
         RUN,
         required("stage", "string", "job"),
         required("seconds", "double", "wall time"),
         required("peak_memory_gib", "double", "largest memory of the driver and its processes on this machine"),
         required("figures", "string", "what the stage reports, as JSON"),
+        required("finished_at", "timestamp", "when the stage finished"),
         CREATED_AT,
     ),
-    key=("run_id", "stage"),
+    key=("run_id", "stage", "finished_at"),
     skipping=("run_id",),
 )
 

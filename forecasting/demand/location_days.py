@@ -11,6 +11,7 @@ from forecasting.config import DemandConfig
 from forecasting.demand.aggregate import at_location_level, period_start
 
 RECENT_DAYS = 56  # days with lines from which the usual number of lines is taken
+FEW_LINES = 0.1  # share of the usual number of lines up to which a declared closing day is believed
 OPEN, CLOSED, MISSING = "open", "closed", "missing"
 
 
@@ -24,9 +25,10 @@ def build_location_days(
 ) -> DataFrame:
     """One row per location and day, from its first day with lines to the last day of the data.
 
-    A day without any line is closed if the calendar or the catalogue says so. Else, where the location usually has at least
-    `demand.open_lines` lines a day, it was not open: missing if the gap is longer than `demand.missing_after` days, closed if
-    not. A smaller location may have been open and sold nothing.
+    A day is closed if the calendar or the catalogue says so and there are hardly any lines (a return booked at night). Else a
+    day without any line was not open where the location usually has at least `demand.open_lines` lines a day: missing if the
+    gap is longer than `demand.missing_after` days and that weekday ever has lines, closed if not. A smaller location may have
+    been open and sold nothing.
 
     Args:
         lines: as `lines_per_day` gives them.
@@ -35,31 +37,32 @@ def build_location_days(
     Returns:
         Columns of `location_days` but lineage.
     """
-    days = _without_gaps(lines, last_day)
+    days = _without_gaps(lines.withColumn("_last", F.lit(last_day)))
     closing = calendar.where(F.coalesce("closed", F.lit(False))).select("date", "location_id", F.lit(True).alias("_is"))
     own = closing.where(F.col("location_id").isNotNull()).distinct()
     general = closing.where(F.col("location_id").isNull()).select("date", F.col("_is").alias("_all")).distinct()
     days = days.join(F.broadcast(own), on=["location_id", "date"], how="left")
     days = days.join(F.broadcast(general), on="date", how="left")
     days = days.join(F.broadcast(locations.select("location_id", "closed_on")), on="location_id", how="left")
-    sold = F.col("lines") > 0
-    declared = ~sold & F.coalesce("_is", "_all", F.col("date") > F.col("closed_on"), F.lit(False))
+    hardly_any = F.col("lines") <= FEW_LINES * F.col("_usual")
+    declared = hardly_any & F.coalesce("_is", "_all", F.col("date") > F.col("closed_on"), F.lit(False))
+    state = F.when(declared, CLOSED).otherwise(_inferred(demand))
+    return days.select("location_id", "date", "lines", state.alias("state"), declared.alias("declared"))
+
+
+def _inferred(demand: DemandConfig) -> Column:
+    """State of a day of `_without_gaps` of which nothing was declared."""
     usually_busy = F.col("_usual") >= F.lit(demand.open_lines)
-    long = F.col("_gap_days") > F.lit(demand.missing_after)
-    inferred = F.when(~usually_busy, OPEN).when(long, MISSING).otherwise(CLOSED)
-    return days.select(
-        "location_id",
-        "date",
-        "lines",
-        F.when(sold, OPEN).when(declared, CLOSED).otherwise(inferred).alias("state"),
-        declared.alias("declared"),
-    )
+    lost = (F.col("_gap_days") > F.lit(demand.missing_after)) & F.col("_weekday_sells")
+    return F.when((F.col("lines") > 0) | ~usually_busy, OPEN).when(lost, MISSING).otherwise(CLOSED)
 
 
-def _without_gaps(lines: DataFrame, last_day: date) -> DataFrame:
-    """Every day of each location, with the usual number of lines before it (`_usual`) and the length of its gap (`_gap_days`)."""
+def _without_gaps(lines: DataFrame) -> DataFrame:
+    """Every day of each location, with the usual number of lines before it (`_usual`), the length of its gap (`_gap_days`), and
+    whether any day of its weekday has lines (`_weekday_sells`)."""
     by_day = Window.partitionBy("location_id").orderBy("date")
-    following = F.coalesce(F.lead("date").over(by_day), F.date_add(F.lit(last_day), 1))
+    of_weekday = Window.partitionBy("location_id", F.dayofweek("date"))
+    following = F.coalesce(F.lead("date").over(by_day), F.date_add("_last", 1))
     spread = lines.select(
         "location_id",
         F.col("date").alias("_from"),
@@ -74,21 +77,38 @@ def _without_gaps(lines: DataFrame, last_day: date) -> DataFrame:
         F.when(F.col("_at") == 0, F.col("_lines")).otherwise(F.lit(0)).alias("lines"),
         "_usual",
         "_gap_days",
+        F.max(F.col("_at") == 0).over(of_weekday).alias("_weekday_sells"),
     )
 
 
-def idle_periods(location_days: DataFrame, locations: DataFrame, grain: str, level: str) -> DataFrame:
+def idle_periods(
+    location_days: DataFrame, locations: DataFrame, grain: str, level: str, demand: DemandConfig
+) -> DataFrame:
     """Periods in which no location of a series was open: `location_id`, `idle`: array of struct(period_start, state).
 
-    A period is missing if records of any of its days and locations are; else it was closed.
+    A period is missing if records of any of its days and locations are; else it was closed. Of many small locations, each of
+    which may have been open and sold nothing, a day without a line at any of them was open at none.
     """
-    days = at_location_level(location_days, locations, level)
     states: Column = F.max_by("state", _rank("state"))
+    days = at_location_level(location_days, locations, level).groupBy("location_id", "date")
+    days = days.agg(states.alias("state"), F.sum("lines").alias("lines"))
+    if level != "location":
+        days = _judged_together(days, demand)
     periods = days.groupBy("location_id", period_start(grain, "date").alias("period_start")).agg(states.alias("state"))
     idle = periods.where(F.col("state") != OPEN)
     return idle.groupBy("location_id").agg(
         F.array_sort(F.collect_list(F.struct("period_start", "state"))).alias("idle")
     )
+
+
+def _judged_together(days: DataFrame, demand: DemandConfig) -> DataFrame:
+    """Days that are open by the locations of a series, judged anew by the lines of all of them."""
+    ends = days.groupBy("location_id").agg(F.max("date").alias("_last"))
+    together = _without_gaps(days.where(F.col("lines") > 0).join(F.broadcast(ends), on="location_id"))
+    inferred = together.select("location_id", "date", _inferred(demand).alias("_inferred"))
+    known = days.join(inferred, on=["location_id", "date"], how="left")
+    state = F.when(F.col("state") == OPEN, F.coalesce("_inferred", "state")).otherwise(F.col("state"))
+    return known.withColumn("state", state)
 
 
 def _rank(state: str) -> Column:

@@ -143,7 +143,8 @@ def known_at(
     width: int,
     horizon: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A covariate as it was known at an origin: observed up to it, and behind it as it was forecast by then.
+    """A covariate as it was known at an origin: as observed up to it; behind it, and where nothing was observed (an event of
+    the calendar, a day of which no measurement came), as it was forecast by then.
 
     Args:
         observed: values from period `first` on.
@@ -161,10 +162,11 @@ def known_at(
     values = np.zeros(len(axis), np.float32)
     values[inside] = observed[index[inside]]
     known = inside & ~np.isnan(values)
-    told = forecasts[(forecasts["issued_on"] <= origin_day) & (forecasts["period"] > origin)]
+    told = forecasts[forecasts["issued_on"] <= origin_day]
     told = told[np.argsort(told["issued_on"], kind="stable")]
+    told = told[(told["period"] >= axis[0]) & (told["period"] <= axis[-1])]
     at = told["period"] - axis[0]
-    reached = at < len(axis)
-    values[at[reached]] = told["value"][reached]  # a later issue overwrites an earlier one
-    known[at[reached]] = True
+    unseen = ~known[at]
+    values[at[unseen]] = told["value"][unseen]  # a later issue overwrites an earlier one
+    known[at] = True
     return np.where(known, values, 0.0).astype(np.float32), known

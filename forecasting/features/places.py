@@ -50,3 +50,10 @@ def places(locations: DataFrame, features: FeaturesConfig, level: str) -> DataFr
     )
     one = F.when(F.count_distinct("calendar") == 1, F.min("calendar")).otherwise(F.lit(features.calendar))
     return at_level.groupBy("location_id").agg(F.min("_group").alias("location_group"), one.alias("calendar"))
+
+
+def with_places_of(location_days: DataFrame, locations: DataFrame) -> DataFrame:
+    """Bronze `locations` and those that only sales lines name: what holds everywhere holds there too."""
+    sold = location_days.select("location_id").distinct()
+    unknown = sold.join(F.broadcast(locations.select("location_id")), on="location_id", how="left_anti")
+    return locations.unionByName(unknown, allowMissingColumns=True)

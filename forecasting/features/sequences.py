@@ -129,7 +129,10 @@ def _past(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: 
         sold.scatter(offset, batch[name].flatten().to_numpy(zero_copy_only=False)) for name in MEASURES
     )
     price, share = price_and_discount(quantity, revenue, discount, lengths)
-    return {"quantity": quantity, "state": states(batch, first, lengths, grain), "price": price, "discount": share}
+    state = states(batch, first, lengths, grain)
+    # The one part of the state that what came later never changes: it alone may reach a model.
+    observed = np.isin(state, NO_RECORD, invert=True).astype(np.int8)
+    return {"quantity": quantity, "state": state, "observed": observed, "price": price, "discount": share}
 
 
 def _known(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str) -> dict[str, pa.Array]:

@@ -16,9 +16,8 @@ import pyarrow.compute as pc
 
 from forecasting.models.spec import CALENDAR, KNOWN, PAST, SMALLEST_CLASS, STATIC, TARGET, UNKNOWN, ModelSpec
 from forecasting.periods import position
-from forecasting.states import NO_RECORD
 
-SEQUENCE_COLUMNS = ("item_id", "location_id", "first_period", "length", TARGET, "state", *PAST, *KNOWN, *STATIC)
+SEQUENCE_COLUMNS = ("item_id", "location_id", "first_period", "length", TARGET, "observed", *PAST, *KNOWN, *STATIC)
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def to_block(batch: pa.RecordBatch, spec: ModelSpec, origin: int, width: int) ->
     ahead = np.arange(origin - width + 1, origin + spec.horizon + 1)
     return Block(
         quantity=_lay(batch[TARGET], first, axis),
-        observed=((axis >= first[:, None]) & ~np.isin(_lay(batch["state"], first, axis), NO_RECORD)).astype(np.float32),
+        observed=_lay(batch["observed"], first, axis),
         past=np.stack([_lay(batch[name], first, axis) for name in PAST], axis=-1),
         known=np.stack([_lay(batch[name], first, ahead) for name in KNOWN], axis=-1),
         static=encode_static(batch, spec.vocabularies),

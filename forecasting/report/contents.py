@@ -117,16 +117,16 @@ def collect(lake: Lake, config: Config, run_id: str, created_at: datetime, stage
         accuracy=_accuracy(lake, config),
         fans=_fans(lake, config, forecasts.origin) if forecasts and demand is not None else [],
         orders=_orders(lake),
-        stages=_in_order(_newest_per(lake, "run_stages", "stage") or [], "stage", stages),
+        stages=_in_order(_newest_per(lake, "run_stages", "stage", "finished_at") or [], "stage", stages),
     )
 
 
-def _newest_per(lake: Lake, table: str, key: str) -> Rows | None:
+def _newest_per(lake: Lake, table: str, key: str, moment: str = "created_at") -> Rows | None:
     """For each value of a key the row that was written last; None before the table is written."""
     if not lake.exists(table):
         return None
     df = lake.read(table)
-    newest = df.groupBy(key).agg(F.max_by(F.struct(*df.columns), "created_at").alias("row"))
+    newest = df.groupBy(key).agg(F.max_by(F.struct(*df.columns), moment).alias("row"))
     return rows(newest.select("row.*"))
 
 

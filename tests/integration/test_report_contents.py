@@ -119,6 +119,7 @@ def test_of_each_source_and_stage_the_last_row_counts(run):
             "seconds": 1.0,
             "peak_memory_gib": 1.0,
             "figures": "{}",
+            "finished_at": when,
             "created_at": when,
         }
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from forecasting.config import conf_file, fingerprint, load_config
+from forecasting.config import conf_file, fingerprint, load_config, read_yaml
 from forecasting.errors import ConfigError
 
 
@@ -179,3 +179,9 @@ def test_checkpoints_of_streams_lie_in_the_lake_unless_told_otherwise():
     assert load_config(settings=["lake.checkpoint_path=/checkpoints"]).lake.checkpoints == "/checkpoints"
     with pytest.raises(ConfigError, match=r"lake\.checkpoint_path"):
         _ = load_config(settings=["lake.path="]).lake.checkpoints
+
+
+def test_only_true_and_false_are_truth_values(tmp_path):
+    """YAML 1.1 takes `on`, `off`, `yes` and `no` for truth values, and with them the country code of Norway."""
+    assert read_yaml("on: [a]\ncountry: NO\nstrict: true", "x") == {"on": ["a"], "country": "NO", "strict": True}
+    assert load_config(settings=["features.country=NO"]).features.country == "NO"

@@ -22,6 +22,7 @@ def day(number: int) -> date:
 def found(spark):
     """{(location, day number): (state, declared)}"""
     lines = [("busy", day(d), 20) for d in range(DAYS) if d % 7 != 6 and not 30 <= d < 40 and d not in (50, 51)]
+    lines += [("busy", day(50), 2)]  # returns that were booked while it was closed
     lines += [("small", day(d), 2) for d in range(0, DAYS, 3)]
     lines += [("gone", day(d), 20) for d in range(20)]
     lines += [("late", day(d), 20) for d in range(45, DAYS)]
@@ -42,6 +43,7 @@ def found(spark):
         ("busy", 6, ("closed", False)),  # every Sunday
         ("busy", 30, ("missing", False)),  # ten days in a row
         ("busy", 39, ("missing", False)),
+        ("busy", 34, ("closed", False)),  # a Sunday among them
         ("busy", 50, ("closed", True)),  # the calendar says so
         ("busy", 51, ("closed", True)),  # for every location
         ("small", 1, ("open", False)),  # too few lines a day to conclude anything
@@ -76,7 +78,7 @@ def test_a_day_is_judged_by_what_came_before_it(spark, found):
     ("grain", "level", "expected"),
     [
         ("day", "location", {"busy": {6: "closed", 30: "missing"}, "gone": {21: "missing", 26: "closed"}, "late": {}}),
-        ("day", "group", {"g": {34: "missing", 27: "closed"}}),  # both are shut
+        ("day", "group", {"g": {33: "missing", 34: "closed", 27: "closed"}}),  # both are shut
         ("week", "location", {"busy": {}, "gone": {21: "missing", 28: "closed"}}),
     ],
 )
@@ -84,10 +86,28 @@ def test_a_series_is_idle_when_all_its_locations_are(spark, found, grain, level,
     locations = spark.createDataFrame([("busy", "g", None), ("gone", "g", None)], LOCATIONS)
     idle = {
         row["location_id"]: {(p["period_start"] - START).days: p["state"] for p in row["idle"]}
-        for row in idle_periods(found[0], locations, grain, level).collect()
+        for row in idle_periods(found[0], locations, grain, level, SETTINGS).collect()
     }
     for location, periods in expected.items():
         assert periods.items() <= idle.get(location, {}).items()
     if level == "location":
         assert "small" not in idle
         assert 1 not in idle.get("busy", {})
+
+
+def test_many_small_locations_are_shut_together_on_a_day_without_a_line_at_any(spark):
+    """Each of them alone may have been open and sold nothing."""
+    lines = [
+        (f"s{n}", day(d), 1) for n in range(20) for d in range(DAYS) if d not in (20, *range(40, 50)) and (d + n) % 3
+    ]
+    frames = (
+        spark.createDataFrame(lines, "location_id string, date date, lines bigint"),
+        spark.createDataFrame([], LOCATIONS),
+        spark.createDataFrame([], CALENDAR),
+    )
+    days = build_location_days(*frames, SETTINGS, day(DAYS - 1)).cache()
+    assert {row["state"] for row in days.collect()} == {"open"}
+    assert idle_periods(days, frames[1], "day", "location", SETTINGS).count() == 0
+    (chain,) = idle_periods(days, frames[1], "day", "chain", SETTINGS).collect()
+    idle = {(p["period_start"] - START).days: p["state"] for p in chain["idle"]}
+    assert idle == {20: "closed"} | dict.fromkeys(range(40, 50), "missing")

@@ -98,10 +98,9 @@ def test_as_of_an_origin_only_what_was_known_by_then_is_seen(observed, first, fo
     origin_day = TODAY + np.timedelta64(origin, "D")
     values, known = known_at(np.array(observed, np.float32), first, told(forecasts), origin, origin_day, width, horizon)
     for at, period in enumerate(range(origin - width + 1, origin + horizon + 1)):
-        if period <= origin:
-            came = observed[period - first] if 0 <= period - first < len(observed) else float("nan")
-            expected = None if np.isnan(came) else came
-        else:
+        inside = period <= origin and 0 <= period - first < len(observed)
+        expected = observed[period - first] if inside and not np.isnan(observed[period - first]) else None
+        if expected is None:
             said = sorted((issued, value) for issued, p, value in forecasts if p == period and issued <= origin)
             expected = said[-1][1] if said else None
         assert (values[at], known[at]) == ((0, False) if expected is None else (expected, True))

@@ -2,7 +2,7 @@ import pytest
 
 from forecasting.config import load_config
 from forecasting.features.behaviour import behaviour_lists
-from forecasting.features.places import calendars, places
+from forecasting.features.places import calendars, places, with_places_of
 from forecasting.features.prices import category_prices
 
 FEATURES = load_config(settings=["features.country=DE", "features.region=BE"]).features
@@ -64,3 +64,9 @@ def test_the_price_of_a_category_is_the_mean_list_price_of_what_it_sold(spark):
         spark.createDataFrame(demand, columns), spark.createDataFrame(products, "item_id string, category string")
     )
     assert [(row["category"], row["price"], row["series"]) for row in found.collect()] == [("tea", 3.0, 2)]
+
+
+def test_places_that_only_sales_name_are_places_too(spark, locations):
+    sold = spark.createDataFrame([("s1",), ("s9",), ("s9",)], "location_id string")
+    found = sorted((row["location_id"], row["location_group"]) for row in with_places_of(sold, locations).collect())
+    assert found == [("s1", "north"), ("s2", "north"), ("s3", "south"), ("s4", None), ("s9", None)]
