@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 from pandas import Period
@@ -23,6 +23,12 @@ _MONDAY = np.datetime64("1970-01-05", "D")
 def shift(start: date, periods: int, grain: str) -> date:
     """First day of the period that lies `periods` after the one holding `start`."""
     return (Period(start, freq=_FREQUENCY[grain]) + periods).start_time.date()
+
+
+def last_whole(last_day: date, grain: str) -> date:
+    """First day of the last period that days up to `last_day` cover to its end: half a week of sales is no week of low sales."""
+    whole = shift(last_day, 1, grain) - timedelta(1) == last_day
+    return shift(last_day, 0 if whole else -1, grain)
 
 
 def position(days: np.ndarray, grain: str) -> np.ndarray:

@@ -18,7 +18,7 @@ from forecasting.features.plans import price_spans, promotion_spans
 from forecasting.features.prices import category_prices
 from forecasting.features.sequences import Axis, Facts, build_sequences
 from forecasting.lake import rows, with_lineage
-from forecasting.periods import position, shift
+from forecasting.periods import last_whole, position
 from forecasting.runtime import Figures, Run, entry_point
 
 
@@ -31,7 +31,8 @@ def execute(run: Run) -> Figures:
     lineage = {"run_id": run.id, "data_version": basis.data_version}
     demand, products = lake.read("demand"), lake.read_or_empty("products")
     last_day = lake.read("location_days").agg(F.max("date").alias("day")).first()["day"]
-    axis = Axis(config.series.grain, shift(last_day, 0, config.series.grain), config.forecast.horizon)
+    axis = Axis(config.series.grain, last_whole(last_day, config.series.grain), config.forecast.horizon)
+    demand = demand.where(F.col("period_start") <= F.lit(axis.last))
 
     history = histories(demand, axis.grain, demand.count())
     sequences = build_sequences(history, facts(run, axis), axis, config.demand)

@@ -66,7 +66,7 @@ def in_own_units(sales: DataFrame, units: DataFrame) -> DataFrame:
     Of several rows of one item and unit, the newest that is valid on the day of the sale counts.
     """
     always = F.lit(date(1900, 1, 1))
-    of_unit = Window.partitionBy("item_id", "unit").orderBy("_from")
+    of_unit = Window.partitionBy("item_id", "unit").orderBy("_from", "factor")
     spans = units.select(
         "item_id",
         F.coalesce("unit", F.lit("")).alias("unit"),

@@ -36,7 +36,7 @@ def stock_now(stock: DataFrame, locations: DataFrame, level: str) -> DataFrame:
     count.
     """
     newest = stock.groupBy(*SERIES).agg(
-        F.max_by(F.struct("*"), F.coalesce("counted_on", F.lit("9999-12-31"))).alias("_s")
+        F.max_by(F.struct("*"), F.struct(F.coalesce("counted_on", F.lit("9999-12-31")), "on_hand")).alias("_s")
     )
     at_level = at_location_level(newest.select("_s.*"), locations, level)
     return at_level.groupBy(*SERIES).agg(

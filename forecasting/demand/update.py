@@ -50,9 +50,21 @@ def stale_months(lake: Lake, grain: str, now: Basis) -> list[date] | None:
     if before is None or before.rest != now.rest:
         return ALL
     if before.sales_version == now.sales_version:
-        return []
+        return [] if _all_say(lake, before, now.data_version) else _newest_month(lake)
     changes = lake.changed_since("sales", before.sales_version)
     if changes is None:
         return ALL
     months = changes.select(F.trunc(period_start(grain), "month").alias("month")).distinct()
     return sorted(row["month"] for row in rows(months))
+
+
+def _all_say(lake: Lake, before: Basis, data_version: str) -> bool:
+    """Whether both tables were last written for these data: a calendar, a plan or a setting may have changed alone."""
+    days = lake.read("location_days").select("data_version").first() if lake.exists("location_days") else None
+    return bool(days) and days["data_version"] == before.data_version == data_version
+
+
+def _newest_month(lake: Lake) -> list[date] | None:
+    """One month is enough to judge every day anew and to note the data; ALL if there is none."""
+    newest = lake.read("demand").agg(F.max("month").alias("month")).first()["month"]
+    return [newest] if newest else ALL

@@ -50,7 +50,7 @@ def measured(
     weather = weather.withColumn("item_id", every).select(*_MEASURED)
     signals = signals.withColumn("item_id", F.coalesce("item_id", every)).select(*_MEASURED)
     placed = _at_places(weather.unionByName(signals).unionByName(events), locations, level)
-    return placed.groupBy(*KEY, "date", "issued_on").agg(F.avg("value").alias("value"))
+    return placed.groupBy(*KEY, "date", "issued_on").agg(_mean("value").alias("value"))
 
 
 def _at_places(rows: DataFrame, locations: DataFrame, level: str) -> DataFrame:
@@ -74,14 +74,20 @@ def build_covariates(rows: DataFrame, axis: Axis, missing: Mapping[str, str]) ->
         Columns of `covariates` but lineage. A period's observed value is the mean of its days.
     """
     period = period_start(axis.grain, "date")
-    observed = F.col("issued_on").isNull() & (F.col("date") <= F.lit(axis.last))
-    values = rows.where(observed).groupBy(*KEY, period.alias("period_start")).agg(F.avg("value").alias("value"))
+    observed = F.col("issued_on").isNull() & (period <= F.lit(axis.last))
+    values = rows.where(observed).groupBy(*KEY, period.alias("period_start")).agg(_mean("value").alias("value"))
     seen = values.groupBy(*KEY).agg(_sorted("period_start", "value").alias("seen"))
     issued = rows.where(F.col("issued_on").isNotNull())
-    per_period = issued.groupBy(*KEY, period.alias("period_start"), "issued_on").agg(F.avg("value").alias("value"))
+    per_period = issued.groupBy(*KEY, period.alias("period_start"), "issued_on").agg(_mean("value").alias("value"))
     told = per_period.groupBy(*KEY).agg(_sorted("issued_on", "period_start", "value").alias("forecasts"))
     both = seen.join(told, on=list(KEY), how="full")
     return both.mapInArrow(_filling(axis, dict(missing)), _SCHEMA)
+
+
+def _mean(name: str) -> Column:
+    """The same in any order of rows, since they are added up by size; signals may be too large to be summed as integers."""
+    total = F.aggregate(F.array_sort(F.collect_list(name)), F.lit(0.0), lambda sum_, each: sum_ + each)
+    return total / F.nullif(F.count(name), F.lit(0))
 
 
 def _sorted(*names: str) -> Column:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from forecasting.demand.aggregate import SERIES, at_location_level
+from forecasting.demand.aggregate import SERIES, UNIT_PARTS, at_location_level, exact_sum
 from forecasting.features.ragged import Ragged
 from forecasting.periods import position
 
@@ -36,7 +36,9 @@ def promotion_spans(promotions: DataFrame, locations: DataFrame, level: str) -> 
     )
     local = at_location_level(promotions.where(F.col("location_id").isNotNull()), locations, level)
     totals = local.groupBy(*SERIES, *_SPAN).agg(
-        F.count(F.lit(1)).alias("share"), F.avg("depth").alias("depth"), *(F.sum(s).alias(s) for s in STRENGTHS)
+        F.count(F.lit(1)).alias("share"),
+        (exact_sum(F.col("depth"), UNIT_PARTS) / F.nullif(F.count("depth"), F.lit(0))).alias("depth"),
+        *(exact_sum(F.col(s), UNIT_PARTS).alias(s) for s in STRENGTHS),
     )
     shares = totals.join(F.broadcast(sizes), on="location_id", how="left")
     size = F.coalesce("size", F.lit(1))
@@ -53,12 +55,13 @@ def promotion_spans(promotions: DataFrame, locations: DataFrame, level: str) -> 
 
 
 def price_spans(prices: DataFrame, locations: DataFrame, level: str) -> DataFrame:
-    """List prices per series: `item_id`, `location_id`, `prices`: array of struct(starts_on, ends_on, price).
+    """List prices per series: `item_id`, `location_id`, and as array of struct(starts_on, ends_on, price) the `prices` of its own
+    places and the `general_prices`, which hold everywhere and count where no own one does.
 
     A price without a last day holds until the item's next one at that place. Prices of a place count before those that hold
     everywhere; of several places of a series the mean is its price.
     """
-    following = F.lead("starts_on").over(Window.partitionBy("item_id", "location_id").orderBy("starts_on"))
+    following = F.lead("starts_on").over(Window.partitionBy("item_id", "location_id").orderBy("starts_on", "price"))
     until = F.coalesce("ends_on", F.date_sub(following, 1), F.lit(date(2100, 1, 1)))
     ended = prices.select("item_id", "location_id", "starts_on", until.alias("ends_on"), "price")
     local = at_location_level(ended.where(F.col("location_id").isNotNull()), locations, level)
@@ -68,7 +71,7 @@ def price_spans(prices: DataFrame, locations: DataFrame, level: str) -> DataFram
     of_places = local.groupBy(*SERIES).agg(spans.alias("_local"))
     everywhere = general.groupBy(*SERIES).agg(spans.alias("_general"))
     both = of_places.join(everywhere, on=list(SERIES), how="full")
-    return both.select(*SERIES, F.coalesce("_local", "_general").alias("prices"))
+    return both.select(*SERIES, F.col("_local").alias("prices"), F.col("_general").alias("general_prices"))
 
 
 def _day(spans: pa.Array, name: str) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from forecasting.demand.aggregate import MONEY_PARTS, exact_sum
+
 
 def category_prices(demand: DataFrame, products: DataFrame) -> DataFrame:
     """Columns of `category_prices` but lineage: known of a period only once it is over, as demand is.
@@ -18,4 +20,6 @@ def category_prices(demand: DataFrame, products: DataFrame) -> DataFrame:
     priced = sold.select("item_id", "period_start", (listed / F.col("quantity")).alias("price"))
     named = priced.join(products.select("item_id", "category"), on="item_id", how="inner")
     of_category = named.where(F.col("category").isNotNull()).groupBy("category", "period_start")
-    return of_category.agg(F.avg("price").alias("price"), F.count(F.lit(1)).alias("series"))
+    return of_category.agg(
+        (exact_sum(F.col("price"), MONEY_PARTS) / F.count("price")).alias("price"), F.count(F.lit(1)).alias("series")
+    )

@@ -46,8 +46,11 @@ def lists(values: np.ndarray, lengths: np.ndarray) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
 
 
-def blocks(lengths: np.ndarray, size: int):
+def blocks(lengths: np.ndarray, size: int, step: int = 1):
     """Series in groups of at most `size`, each with the index of their periods in a dense block that ends at the last period.
+
+    Args:
+        step: the width of a block is a multiple of it, so that every `step` periods of a series are the same ones in any block.
 
     Yields:
         series [n], index [n, width] of places in the arrays behind one another, alive [n, width]: where there is a period.
@@ -56,7 +59,7 @@ def blocks(lengths: np.ndarray, size: int):
     order = np.argsort(lengths, kind="stable")  # series of about the same length waste no room
     for begin in range(0, len(order), size):
         series = order[begin : begin + size]
-        width = int(lengths[series].max())
+        width = -(-int(lengths[series].max()) // step) * step
         back = np.arange(width) - width  # -width to -1
         at = lengths[series, None] + back
         alive = at >= 0

@@ -19,6 +19,7 @@ from forecasting.demand.classes import demand_classes
 from forecasting.demand.cleaning import CleaningSettings, clean
 from forecasting.demand.detection import infer_stock_outs
 from forecasting.demand.location_days import MISSING
+from forecasting.demand.regression import refit_every
 from forecasting.features.behaviour import BEHAVIOUR
 from forecasting.features.history import MEASURES
 from forecasting.features.plans import STRENGTHS, Spans
@@ -137,7 +138,8 @@ def _past(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: 
 
 def _known(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str) -> dict[str, pa.Array]:
     spans = Spans(batch["spans"], first, lengths, grain)
-    prices = Spans(batch["prices"], first, lengths, grain)
+    own, general = (Spans(batch[name], first, lengths, grain).price() for name in ("prices", "general_prices"))
+    priced = pc.or_(batch["prices"].is_valid(), batch["general_prices"].is_valid())
     values = {name: spans.share_of(name) for name in STRENGTHS} | {
         "promotion": spans.share_of("share"),
         "promotion_depth": spans.depth(),
@@ -145,7 +147,7 @@ def _known(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain:
     }
     return {name: lists(value, lengths) for name, value in values.items()} | {
         "promotion_kinds": _map_of(spans.kinds(), lengths),
-        "planned_price": _where(batch["prices"].is_valid(), lists(prices.price(), lengths)),
+        "planned_price": _where(priced, lists(np.where(own > 0, own, general), lengths)),
     }
 
 
@@ -223,7 +225,7 @@ def _cleaned(
     settings = CleaningSettings(ours.outliers, ours.level_shifts, ours.missing, ours.out_of_stock)
     result = {"state": state.copy(), "cleaned": quantity.copy(), "treatment": np.zeros(len(state), np.int8)}
     classes = np.empty(len(lengths), object)
-    for series, index, alive in blocks(lengths, CLEANED_AT_ONCE):
+    for series, index, alive in blocks(lengths, CLEANED_AT_ONCE, np.lcm(season, refit_every(season))):
         units, was = quantity[index], np.where(alive, state[index], State.ZERO)
         classes[series] = demand_classes(np.where(alive, units, 0.0), alive & ~np.isin(was, NO_RECORD))
         often = ((units > 0) & alive).sum(axis=1) >= FEWEST_SALES

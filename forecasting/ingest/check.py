@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import reduce
 from operator import add, or_
@@ -223,7 +224,10 @@ def _cast(dataset: Dataset, spec: ColumnSpec, name: str, type_: str) -> Column:
         value = F.try_to_timestamp(value.cast("string"), F.lit(spec.format))
     if type_ == "timestamp":
         moment = value.try_cast("timestamp")
-        return moment if dataset.stored_timezone == "UTC" else F.to_utc_timestamp(moment, dataset.stored_timezone)
+        if dataset.stored_timezone == "UTC" or re.search("[XxZzVO]", spec.format or ""):
+            return moment
+        names_its_own = F.col(f"_in_{name}").cast("string").rlike(r"\d{2}:\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$")
+        return F.when(names_its_own, moment).otherwise(F.to_utc_timestamp(moment, dataset.stored_timezone))
     if type_ == "string":
         return F.nullif(F.trim(value.cast("string")), F.lit(""))
     return value.try_cast(type_)

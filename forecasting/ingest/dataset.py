@@ -71,13 +71,6 @@ class Lookup(Section):
     options: Texts
     on: Annotated[dict[str, str], Field(min_length=1)]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _yaml_reads_on_as_true(cls, value: object) -> object:
-        if isinstance(value, dict) and True in value:
-            return {"on" if key is True else key: each for key, each in value.items()}
-        return value
-
 
 class SourceSpec(Section):
     """One source: which files it reads, what becomes of their rows, and how each contract column is made.
@@ -85,7 +78,7 @@ class SourceSpec(Section):
     arrives: `whole`: the files are all there is, and replace what was read before; `stream`: each run reads what is new.
     payload: columns of the JSON text in a Kafka message, as a Spark SQL schema.
     filter: SQL condition over the source's columns; other rows are left out and not counted.
-    unique: contract columns that no two rows share; further rows are duplicates.
+    unique: contract columns that no two rows share; further rows are duplicates. By default the contract's key, if it has one.
     latest_by: contract column that says which of the rows that share `unique` is the newest, and counts.
     distinct: many rows say the same, and one of each is read.
     """
@@ -144,6 +137,16 @@ class Dataset(Section):
     exchange: Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(default_factory=dict)]
     settings: Annotated[dict[str, Any], Field(default_factory=dict)]
     sources: dict[str, SourceSpec]
+
+    @field_validator("sources")
+    @classmethod
+    def _keys_are_unique(cls, value: dict[str, SourceSpec]) -> dict[str, SourceSpec]:
+        """A product that the catalogue names twice must not become two series."""
+        keys = {name: SOURCES[name].key for name in value if name in SOURCES}
+        return {
+            name: spec if spec.unique or not keys.get(name) else spec.model_copy(update={"unique": keys[name]})
+            for name, spec in value.items()
+        }
 
     @field_validator("timezone", "stored_timezone")
     @classmethod

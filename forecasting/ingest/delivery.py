@@ -108,7 +108,7 @@ def deliver(
         note: names the delivery, and is kept with its commit.
         limits: None refuses no delivery.
         first: the table is replaced, since this is the first delivery of a stream.
-        taken: delivery under which the same rows are in quarantine, which they leave.
+        taken: delivery under which the same rows are in quarantine, which they leave once all else is written.
 
     Raises:
         QualityError: the delivery is too bad; the bronze table is then as it was.
@@ -123,8 +123,8 @@ def deliver(
         if replaced is not None:
             gone = _measure_content(replaced, name)
             refused = refused.unionByName(_superseded_rows(replaced, name))
-        if first or taken or gone.rows or measured["rows_quarantined"] or broken_rules(lake, [name], delivery):
-            where = {} if first else {"delivery": [delivery, taken] if taken else delivery}
+        if first or gone.rows or measured["rows_quarantined"] or broken_rules(lake, [name], delivery):
+            where = {} if first else {"delivery": delivery}
             _quarantine(lake, refused, {"source": name} | where, delivery, lineage)
     finally:
         judged.release()
@@ -145,6 +145,8 @@ def deliver(
         lake.restore(name, max(before.version, 0))
         raise
     note_quality(lake, [quality], lineage)
+    if taken:
+        lake.write(lake.frame([], "quarantine"), "quarantine", replacing={"source": name, "delivery": taken})
     return quality
 
 

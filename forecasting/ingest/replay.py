@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -14,7 +15,7 @@ from forecasting.errors import SourceError
 from forecasting.ingest.check import JSON_TIMES, Zones, check_source
 from forecasting.ingest.dataset import Dataset
 from forecasting.ingest.delivery import deliver
-from forecasting.ingest.quality import COPIES, Quality
+from forecasting.ingest.quality import COPIES, Quality, contents
 from forecasting.ingest.read import CORRUPT, FILE, read_source
 from forecasting.lake import Lake, rows
 
@@ -43,6 +44,7 @@ def replay(
 
     Raises:
         SourceError: the source arrives whole, so that the next ingest reads all of it again anyway.
+        LakeError: the last ingest was cut short, and so its rows in quarantine are not all of them.
     """
     noted = lake.note_of(name, "stream") if lake.exists(name) else None
     if not noted or name not in dataset.sources or dataset.sources[name].arrives != "stream":
@@ -50,7 +52,9 @@ def replay(
             f"Source {name}: expected one that arrives as a stream and has been read, came another. A source that arrives "
             "whole is checked again by the next `forecasting ingest`."
         )
-    taken = _take(lake, name, lineage["run_id"], rules)
+    # A batch that was refused is delivered once more by the next ingest, by then with these rules.
+    refused = f"stream {noted['stream']} batch {noted['batch'] + 1} "
+    taken = _take(lake, name, lineage["run_id"], rules, refused)
     if taken is None:
         return None
     mapping = dataset.mapping(name, config.source.filter.get(name))
@@ -62,18 +66,24 @@ def replay(
     return deliver(lake, dataset, name, checked, note, None, lineage, taken=taken)
 
 
-def _take(lake: Lake, name: str, run_id: str, rules: Sequence[str]) -> str | None:
-    """Marks the rows of a replay in one commit; their delivery. None if there are no rows."""
+def _take(lake: Lake, name: str, run_id: str, rules: Sequence[str], refused: str) -> str | None:
+    """Marks the rows of a replay in one commit; their delivery. None if there are no rows.
+
+    Args:
+        refused: how the deliveries begin whose rows stay.
+    """
     mine = lake.read("quarantine").where(F.col("source") == name)
     left = rows(mine.where(F.col("delivery").startswith(TAKEN)).select("delivery").distinct())
     if left:
         return min(row["delivery"] for row in left)
+    contents(lake.read("data_quality"), {name: lake.version(name)})
     wanted = F.col("rule").isin(list(rules)) if rules else ~F.col("rule").isin(*COPIES)
-    chosen = (F.col("source") == name) & wanted
+    wanted &= ~F.col("delivery").startswith(refused)
     if mine.where(wanted).isEmpty():
         return None
-    lake.update("quarantine", chosen, {"delivery": f"{TAKEN}{run_id}"})
-    return f"{TAKEN}{run_id}"
+    taken = f"{TAKEN}{run_id}-{uuid4().hex[:8]}"  # a scheduler may give each replay of a day the same id
+    lake.update("quarantine", (F.col("source") == name) & wanted, {"delivery": taken})
+    return taken
 
 
 def _originals(held: DataFrame, fields: StructType) -> DataFrame:

@@ -84,6 +84,7 @@ def test_an_added_day_comes_to_what_a_full_run_comes_to(shop):
 
     deliver("second", pd.concat([lines[(on == 124) | late], lines[on == 3]]))  # lines of January come again
     assert run_in("grown")["months_written"] == 3
+    assert run_in("grown", "features.promotion_lead=3")["months_written"] == 1  # no other line, but other data
     full = run_in("full")
     assert full["months_written"] == "all months"
     for name in ("demand", "location_days"):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecasting.periods import DAYS, PATCH, SEASON, position, shift, starts
+from forecasting.periods import DAYS, PATCH, SEASON, last_whole, position, shift, starts
 
 DATES = st.dates(date(1971, 1, 1), date(2099, 12, 31))
 GRAINS = st.sampled_from(["day", "week", "month"])
@@ -63,3 +63,18 @@ def test_weeks_begin_on_monday():
 
 def test_every_grain_has_its_constants():
     assert set(SEASON) == set(PATCH) == set(DAYS) == {"day", "week", "month"}
+
+
+@pytest.mark.parametrize(
+    ("grain", "last_day", "expected"),
+    [
+        ("day", date(2024, 2, 29), date(2024, 2, 29)),
+        ("week", date(2024, 3, 3), date(2024, 2, 26)),  # a Sunday
+        ("week", date(2024, 3, 4), date(2024, 2, 26)),
+        ("week", date(2024, 3, 9), date(2024, 2, 26)),
+        ("month", date(2024, 2, 29), date(2024, 2, 1)),
+        ("month", date(2024, 2, 28), date(2024, 1, 1)),
+    ],
+)
+def test_the_last_whole_period_is_one_that_the_data_cover_to_its_end(grain, last_day, expected):
+    assert last_whole(last_day, grain) == expected

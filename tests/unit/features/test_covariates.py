@@ -78,6 +78,13 @@ def test_gaps_are_filled_as_each_signal_asks(rows):
     assert np.isnan(found["footfall"][1])
 
 
+def test_the_last_period_is_the_mean_of_all_its_days(rows):
+    (warm,) = (
+        build_covariates(rows("chain"), Axis("week", day(0), 3), {"default": "none"}).where("signal = 'warm'").collect()
+    )
+    assert warm["observed"] == [pytest.approx((5 + 11 + 14) / 3)]
+
+
 FORECAST = st.tuples(st.integers(-5, 12), st.integers(0, 20), st.integers(0, 50))
 TODAY = np.datetime64(START)
 

@@ -139,8 +139,11 @@ def test_a_price_holds_until_the_next_and_a_place_wins_over_everywhere(spark, lo
     columns = "item_id string, location_id string, starts_on date, ends_on date, price double"
     found = price_spans(spark.createDataFrame(prices, columns), locations, "location").collect()
     spans = {
-        row["location_id"]: sorted((p["starts_on"].day, p["ends_on"], p["price"]) for p in row["prices"])
+        (row["location_id"], kind): sorted((p["starts_on"].day, p["ends_on"], p["price"]) for p in row[kind] or [])
         for row in found
+        for kind in ("prices", "general_prices")
     }
-    assert spans["s1"] == [(5, date(2024, 1, 6), 1.0)]
-    assert spans["s2"] == spans["s3"] == [(1, date(2024, 1, 9), 2.0), (10, date(2100, 1, 1), 3.0)]
+    assert spans["s1", "prices"] == [(5, date(2024, 1, 6), 1.0)]
+    assert spans["s2", "prices"] == []
+    everywhere = [(1, date(2024, 1, 9), 2.0), (10, date(2100, 1, 1), 3.0)]
+    assert [spans[place, "general_prices"] for place in ("s1", "s2", "s3")] == [everywhere] * 3

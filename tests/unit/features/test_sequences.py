@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from forecasting.config import load_config
 from forecasting.contracts import SEQUENCES
 from forecasting.features.history import histories
-from forecasting.features.sequences import Axis, Facts, build_sequences, price_and_discount
+from forecasting.features.sequences import Axis, Facts, _cleaned, build_sequences, price_and_discount
 from forecasting.models.spec import KNOWN, PAST, STATIC, TARGET
 from forecasting.states import State
 
@@ -51,7 +51,8 @@ SHAPES = {
     "places": "location_id string, location_group string, calendar string",
     "spans": f"item_id string, location_id string, spans array<{SPAN}>",
     "place_spans": f"location_id string, place_spans array<{SPAN}>",
-    "prices": "item_id string, location_id string, prices array<struct<starts_on: date, ends_on: date, price: double>>",
+    "prices": "item_id string, location_id string, prices array<struct<starts_on: date, ends_on: date, price: double>>, "
+    "general_prices array<struct<starts_on: date, ends_on: date, price: double>>",
     "behaviour": "item_id string, location_id string, "
     "behaviour array<struct<period_start: date, views: double, carts: double, customers: double>>",
     "idle": "location_id string, idle array<struct<period_start: date, state: string>>",
@@ -83,7 +84,7 @@ def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark):
         places=[("s", "north", "DE-BE")],
         spans=[("a", "s", [(day(3), day(4), "coupon", 1.0, 0.3, 0.5, 1.0)])],
         place_spans=[("s", [(day(5), day(60), "fair", 1.0, None, 0.0, 0.0)])],
-        prices=[("a", "s", [(day(0), day(1), 2.5), (day(2), day(90), 3.0)])],
+        prices=[("a", "s", [(day(2), day(3), 3.0)], [(day(0), day(4), 2.5)])],
         behaviour=[("a", "s", [(day(1), 7.0, 2.0, 1.0), (day(9), 1.0, 1.0, 1.0)])],
     )
     a, b = found["a"], found["b"]
@@ -97,7 +98,7 @@ def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark):
     assert a["promotion_depth"] == pytest.approx([0, 0, 0, 0.3, 0.3, 0, 0])
     assert a["promotion_periods_left"] == [0, 0, 0, 2, 1, 56, 55]
     assert a["promotion_kinds"] == {"coupon": [0, 0, 0, 1, 1, 0, 0], "fair": [0, 0, 0, 0, 0, 1, 1]}
-    assert a["planned_price"] == [2.5, 2.5, 3, 3, 3, 3, 3]
+    assert a["planned_price"] == [2.5, 2.5, 3, 3, 2.5, 0, 0]  # an own price counts before the general one
     assert (a["views"], a["carts"], a["customers"]) == ([0, 7, 0, 0], [0, 2, 0, 0], [0, 1, 0, 0])
     assert (a["department"], a["brand"], a["size"], a["launched_on"]) == ("food", None, "1 kg", day(-9))
     assert (a["location_group"], a["calendar"]) == ("north", "DE-BE")
@@ -157,3 +158,18 @@ def test_the_model_reads_columns_in_the_role_that_the_contract_gives_them():
     assert set(PAST) <= set(SEQUENCES.with_role("past"))
     assert set(KNOWN) <= set(SEQUENCES.with_role("known future"))
     assert set(STATIC) <= set(SEQUENCES.with_role("static"))
+
+
+def test_a_series_is_cleaned_the_same_in_any_company():
+    settings = load_config(settings=["demand.cleaning.missing=model"]).demand
+    draw = np.random.default_rng(3)
+    lengths = np.array([200, 233, 61, 400])
+    units = draw.poisson(5, lengths.sum()).astype(np.float32)
+    state = np.where(draw.random(lengths.sum()) < 0.1, State.CLOSED, State.SOLD).astype(np.int8)
+    units[state == State.CLOSED] = 0
+    together = _cleaned(units, state, lengths, settings, 7).arrays["cleaned"]
+    ends = np.cumsum(lengths)
+    for end, length in zip(ends, lengths, strict=True):
+        own = slice(end - length, end)
+        alone = _cleaned(units[own], state[own], np.array([length]), settings, 7).arrays["cleaned"]
+        np.testing.assert_allclose(together[own], alone, rtol=1e-5)

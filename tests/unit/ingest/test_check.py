@@ -216,6 +216,20 @@ def test_a_moment_without_zone_is_one_of_the_stored_zone(shop, lines, zone, mome
     assert (str(row["sold_on"]), str(row["sold_at"])) == ("2024-07-01", utc)
 
 
+@pytest.mark.parametrize(
+    ("moment", "utc"),
+    [
+        ("2024-07-01 00:30:00", "2024-06-30 22:30:00"),
+        ("2024-07-01T00:30:00Z", "2024-07-01 00:30:00"),
+        ("2024-07-01 00:30:00+05:30", "2024-06-30 19:00:00"),
+    ],
+)
+def test_a_time_that_names_its_zone_is_taken_at_its_word(shop, lines, moment, utc):
+    dataset = shop({"columns": MOMENTS, "unique": []}, stored_timezone="Europe/Berlin")
+    row = check.check_source(lines([("o", "a", "s", moment, "1", "1")]), dataset, "sales").first()
+    assert str(row["sold_at"]) == utc
+
+
 def locations(spark, *zones: tuple):
     return spark.createDataFrame(list(zones), "location_id string, timezone string")
 

@@ -183,3 +183,8 @@ def test_a_dataset_without_files_asks_for_them(tmp_path):
     text = GOOD.replace("path: {folder}\n", "").format()
     with pytest.raises(SourceError, match=r"--set source\.path=FOLDER"):
         dataset_of(tmp_path, text).folder(None)
+
+
+def test_a_catalogue_names_each_product_once(tmp_path):
+    text = GOOD.format(folder=tmp_path) + "\n  products: {path: p.csv, format: csv, columns: {item_id: sku}}\n"
+    assert dataset_of(tmp_path, text).sources["products"].unique == ("item_id",)
