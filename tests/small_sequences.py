@@ -58,6 +58,7 @@ def small_sequences(series: int = 24, seed: int = 0, shortest: int = 5, longest:
             "first_period": pa.array(first, pa.date32()),
             "length": pa.array(lengths, pa.int32()),
             **{name: pa.array(values, pa.list_(pa.float32())) for name, values in lists.items()},
+            "promotion_announced": pa.array([np.full(n + HORIZON, 32767) for n in lengths], pa.list_(pa.int16())),
             "observed": pa.array([np.ones(n) for n in lengths], pa.list_(pa.int8())),
             **{name: [("a", "b", None, "new")[i % 4] for i in range(series)] for name in STATIC},
         }

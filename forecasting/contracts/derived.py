@@ -216,6 +216,13 @@ SEQUENCES = Table(
             "known future",
         ),
         required(
+            "promotion_announced",
+            "array<smallint>",
+            "periods ahead by which all promotions of a period had been announced, 32767 where none says when; a forecast made "
+            f"earlier does not see them; {_AHEAD}",
+            "known future",
+        ),
+        required(
             "promotion_kinds",
             "map<string,array<float>>",
             f"share of locations by kind of promotion, for kinds that the series has; {_AHEAD}",

@@ -146,7 +146,9 @@ PROMOTIONS = Source(
         Column("display", "double", "1 if the item is displayed specially, else 0"),
         Column("mailer", "double", "1 if the item is in a mailer, else 0"),
         Column(
-            "announced_on", "date", "day from which the plan is known; null: features.promotion_lead before it starts"
+            "announced_on",
+            "date",
+            "day from which the plan is known; at the earliest features.promotion_lead before it starts",
         ),
         SOURCE_FILE,
         RUN,

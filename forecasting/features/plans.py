@@ -15,6 +15,7 @@ from forecasting.periods import position
 
 STRENGTHS = ("display", "mailer")
 _FAR = 10_000_000  # periods; no series is as long
+ALWAYS = np.iinfo(np.int16).max  # periods; nothing is announced as long ahead
 _PARTS = 2.0**24  # of one: shares and prices are summed in them
 _SPAN = ("starts_on", "ends_on", "kind")
 
@@ -27,7 +28,7 @@ def promotion_spans(promotions: DataFrame, locations: DataFrame, level: str) -> 
 
     Returns:
         `item_id`, `location_id`, `spans`; and `location_id`, `place_spans`: array of struct(starts_on, ends_on, kind, share,
-        depth, display, mailer), shares from 0 to 1.
+        depth, announced_on, display, mailer), shares from 0 to 1.
     """
     sizes = (
         at_location_level(locations.select("location_id"), locations, level)
@@ -38,6 +39,7 @@ def promotion_spans(promotions: DataFrame, locations: DataFrame, level: str) -> 
     totals = local.groupBy(*SERIES, *_SPAN).agg(
         F.count(F.lit(1)).alias("share"),
         (exact_sum(F.col("depth"), UNIT_PARTS) / F.nullif(F.count("depth"), F.lit(0))).alias("depth"),
+        F.max("announced_on").alias("announced_on"),
         *(exact_sum(F.col(s), UNIT_PARTS).alias(s) for s in STRENGTHS),
     )
     shares = totals.join(F.broadcast(sizes), on="location_id", how="left")
@@ -45,10 +47,11 @@ def promotion_spans(promotions: DataFrame, locations: DataFrame, level: str) -> 
     share_of = {s: F.least(F.lit(1.0), F.coalesce(s, F.lit(0)) / size).alias(s) for s in ("share", *STRENGTHS)}
     general = promotions.where(F.col("location_id").isNull()).drop("location_id").crossJoin(F.broadcast(sizes))
     none = {s: F.coalesce(s, F.lit(0.0)).alias(s) for s in STRENGTHS}
-    spans = shares.select(*SERIES, *_SPAN, share_of["share"], "depth", *(share_of[s] for s in STRENGTHS)).unionByName(
-        general.select(*SERIES, *_SPAN, F.lit(1.0).alias("share"), "depth", *none.values())
+    said = ("depth", "announced_on")
+    spans = shares.select(*SERIES, *_SPAN, share_of["share"], *said, *(share_of[s] for s in STRENGTHS)).unionByName(
+        general.select(*SERIES, *_SPAN, F.lit(1.0).alias("share"), *said, *none.values())
     )
-    span = F.collect_list(F.struct(*_SPAN, "share", "depth", *STRENGTHS))
+    span = F.collect_list(F.struct(*_SPAN, "share", *said, *STRENGTHS))
     of_items = spans.where(F.col("item_id").isNotNull()).groupBy(*SERIES).agg(span.alias("spans"))
     of_places = spans.where(F.col("item_id").isNull()).groupBy("location_id").agg(span.alias("place_spans"))
     return of_items, of_places
@@ -94,6 +97,7 @@ class Spans:
         self.flat = lists.flatten()
         self.places = Ragged.of(lists, lengths)
         owner = self.places.owner
+        self._first, self._grain = first, grain
         self._begin = position(_day(self.flat, "starts_on"), grain) - first[owner]
         self._end = position(_day(self.flat, "ends_on"), grain) - first[owner] + 1
 
@@ -139,6 +143,22 @@ class Spans:
         series = np.repeat(np.arange(len(lengths)), lengths)
         offset = np.arange(len(latest)) - self.places.start[series]
         return np.clip(np.maximum.accumulate(latest) - series * _FAR - offset, 0, None).astype(np.float32)
+
+    def announced(self) -> np.ndarray:
+        """Periods ahead of each period by which all promotions that touch it had been announced, int16; below 0: none ahead.
+
+        ALWAYS where none says when it was announced.
+        """
+        lead = np.full(int(self.places.lengths.sum()), ALWAYS, np.int16)
+        told = np.flatnonzero(np.asarray(self.flat.field("announced_on").is_valid()))
+        owner = self.places.owner[told]
+        begin = np.clip(self._begin[told], 0, self.places.lengths[owner])
+        periods = np.clip(self._end[told], begin, self.places.lengths[owner]) - begin
+        period = np.arange(int(periods.sum())) - np.repeat(np.cumsum(periods) - periods - begin, periods)
+        announced = position(_day(self.flat, "announced_on")[told], self._grain) - self._first[owner]
+        ahead = np.clip(period - np.repeat(announced, periods), -1, ALWAYS).astype(np.int16)
+        np.minimum.at(lead, np.repeat(self.places.start[owner], periods) + period, ahead)
+        return lead
 
     def price(self) -> np.ndarray:
         """Mean price of the spans that touch each period, 0 where none does, float32."""

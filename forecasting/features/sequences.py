@@ -147,6 +147,7 @@ def _known(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain:
     }
     return {name: lists(value, lengths) for name, value in values.items()} | {
         "promotion_kinds": _map_of(spans.kinds(), lengths),
+        "promotion_announced": lists(spans.announced(), lengths),
         "planned_price": _where(priced, lists(np.where(own > 0, own, general), lengths)),
     }
 

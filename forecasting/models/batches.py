@@ -17,7 +17,19 @@ import pyarrow.compute as pc
 from forecasting.models.spec import CALENDAR, KNOWN, PAST, SMALLEST_CLASS, STATIC, TARGET, UNKNOWN, ModelSpec
 from forecasting.periods import position
 
-SEQUENCE_COLUMNS = ("item_id", "location_id", "first_period", "length", TARGET, "observed", *PAST, *KNOWN, *STATIC)
+ANNOUNCED = "promotion_announced"
+SEQUENCE_COLUMNS = (
+    "item_id",
+    "location_id",
+    "first_period",
+    "length",
+    TARGET,
+    "observed",
+    *PAST,
+    *KNOWN,
+    ANNOUNCED,
+    *STATIC,
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,8 @@ class Block:
 def to_block(batch: pa.RecordBatch, spec: ModelSpec, origin: int, width: int) -> Block:
     """The rows of `batch` (columns of `sequences`) as they were known at `origin`.
 
-    Nothing of `quantity` and PAST behind the origin is read; KNOWN is read up to the horizon.
+    Nothing of `quantity` and PAST behind the origin is read; KNOWN is read up to the horizon, but for promotions that were
+    announced behind the origin.
 
     Args:
         origin: number of the last known period, as `periods.position` counts.
@@ -51,11 +64,13 @@ def to_block(batch: pa.RecordBatch, spec: ModelSpec, origin: int, width: int) ->
     first = position(batch["first_period"].to_numpy(zero_copy_only=False), spec.grain)
     axis = np.arange(origin - width + 1, origin + 1)
     ahead = np.arange(origin - width + 1, origin + spec.horizon + 1)
+    known = np.stack([_lay(batch[name], first, ahead) for name in KNOWN], axis=-1)
+    announced = ahead - _lay(batch[ANNOUNCED], first, ahead) <= origin
     return Block(
         quantity=_lay(batch[TARGET], first, axis),
         observed=_lay(batch["observed"], first, axis),
         past=np.stack([_lay(batch[name], first, axis) for name in PAST], axis=-1),
-        known=np.stack([_lay(batch[name], first, ahead) for name in KNOWN], axis=-1),
+        known=known * ((ahead <= origin) | announced)[..., None],
         static=encode_static(batch, spec.vocabularies),
     )
 

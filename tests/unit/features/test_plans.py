@@ -6,20 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecasting.features.plans import Spans, price_spans, promotion_spans
+from forecasting.features.plans import ALWAYS, Spans, price_spans, promotion_spans
 from forecasting.periods import position, shift
 
 DAY = st.dates(date(2023, 11, 1), date(2024, 4, 30))
 SHARE = st.sampled_from([0.0, 0.25, 1 / 3, 1 / 112, 1.0])
 KIND = pa.struct(
-    [("starts_on", pa.date32()), ("ends_on", pa.date32()), ("kind", pa.string())]
+    [("starts_on", pa.date32()), ("ends_on", pa.date32()), ("announced_on", pa.date32()), ("kind", pa.string())]
     + [(name, pa.float64()) for name in ("share", "depth", "display", "mailer", "price")]
 )
 NAMES = [field.name for field in KIND]
 SPAN = st.builds(
-    lambda start, days, kind, share, depth, price: (
+    lambda start, days, notice, kind, share, depth, price: (
         start,
         start + timedelta(days),
+        notice if notice is None else start - timedelta(notice),
         kind,
         share,
         depth,
@@ -29,6 +30,7 @@ SPAN = st.builds(
     ),
     DAY,
     st.integers(0, 40),
+    st.one_of(st.none(), st.integers(-3, 60)),
     st.sampled_from([None, "coupon", "fair"]),
     SHARE,
     st.one_of(st.none(), SHARE),
@@ -49,7 +51,7 @@ def spans_of(all_series, grain) -> Spans:
 
 @given(SERIES, st.sampled_from(["day", "week", "month"]))
 def test_plans_are_what_the_slow_loop_finds(all_series, grain):
-    slow = {name: [] for name in ("display", "mailer", "depth", "left", "price", "coupon")}
+    slow = {name: [] for name in ("display", "mailer", "depth", "left", "price", "coupon", "announced")}
     for start, length, spans in all_series:
         for index in range(length):
             begin, following = shift(start, index, grain), shift(start, index + 1, grain)
@@ -62,6 +64,11 @@ def test_plans_are_what_the_slow_loop_finds(all_series, grain):
             slow["depth"].append(share and sum(span["share"] * (span["depth"] or 0) for span in touching) / share)
             ends = [int(position(np.datetime64(span["ends_on"]), grain)) for span in touching]
             slow["left"].append(max(ends) - int(position(np.datetime64(begin), grain)) + 1 if ends else 0)
+            now = int(position(np.datetime64(begin), grain))
+            told = [
+                int(position(np.datetime64(span["announced_on"]), grain)) for span in touching if span["announced_on"]
+            ]
+            slow["announced"].append(max(now - max(told), -1) if told else ALWAYS)
             slow["price"].append(np.mean([span["price"] for span in touching]) if touching else 0)
             slow["coupon"].append(min(1.0, sum(span["share"] for span in touching if span["kind"] == "coupon")))
     found = spans_of(all_series, grain)
@@ -72,6 +79,7 @@ def test_plans_are_what_the_slow_loop_finds(all_series, grain):
         "depth": found.depth(),
         "left": found.periods_left(),
         "price": found.price(),
+        "announced": found.announced(),
         "coupon": kinds.get("coupon", np.zeros(len(slow["coupon"]))),
     }.items():
         np.testing.assert_allclose(values, slow[name], rtol=1e-5, atol=1e-5, err_msg=name)
@@ -94,20 +102,24 @@ def locations(spark):
     )
 
 
-PROMOTIONS = "item_id string, location_id string, starts_on date, ends_on date, kind string, depth double, display double, mailer double"
+PROMOTIONS = (
+    "item_id string, location_id string, starts_on date, ends_on date, announced_on date, kind string, depth double, "
+    "display double, mailer double"
+)
 
 
 def promotions_of(spark, locations, level):
     week = (date(2024, 1, 1), date(2024, 1, 7))
     promotions = [
-        ("a", "s1", *week, "coupon", 0.1, 1.0, 0.0),
-        ("a", "s2", *week, "coupon", 0.3, 1.0, 1.0),
-        ("b", None, date(2024, 1, 8), date(2024, 1, 8), None, None, 0.0, 1.0),
-        (None, "s3", date(2024, 1, 9), date(2024, 1, 9), "fair", None, None, None),
+        ("a", "s1", *week, date(2023, 12, 20), "coupon", 0.1, 1.0, 0.0),
+        ("a", "s2", *week, date(2023, 12, 24), "coupon", 0.3, 1.0, 1.0),
+        ("b", None, date(2024, 1, 8), date(2024, 1, 8), None, None, None, 0.0, 1.0),
+        (None, "s3", date(2024, 1, 9), date(2024, 1, 9), None, "fair", None, None, None),
     ]
     items, places = promotion_spans(spark.createDataFrame(promotions, PROMOTIONS), locations, level)
 
     def told(spans):
+        assert {s["announced_on"] for s in spans} <= {None, date(2023, 12, 20), date(2023, 12, 24)}
         return [(s["starts_on"].day, s["kind"], s["share"], s["depth"], s["display"], s["mailer"]) for s in spans]
 
     return {(row["item_id"], row["location_id"]): told(row["spans"]) for row in items.collect()} | {

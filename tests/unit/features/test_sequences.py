@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from forecasting.config import load_config
 from forecasting.contracts import SEQUENCES
 from forecasting.features.history import histories
+from forecasting.features.plans import ALWAYS
 from forecasting.features.sequences import Axis, Facts, _cleaned, build_sequences, price_and_discount
 from forecasting.models.spec import KNOWN, PAST, STATIC, TARGET
 from forecasting.states import State
@@ -44,7 +45,7 @@ def test_price_and_discount_are_what_the_slow_loop_finds(all_series):
 DEMAND = load_config().demand
 FIRST, LAST = date(2024, 1, 5), date(2024, 1, 8)
 ROWS = "item_id string, location_id string, period_start date, quantity double, revenue double, discount double"
-SPAN = "struct<starts_on: date, ends_on: date, kind: string, share: double, depth: double, display: double, mailer: double>"
+SPAN = "struct<starts_on: date, ends_on: date, kind: string, share: double, depth: double, announced_on: date, display: double, mailer: double>"
 SHAPES = {
     "products": "item_id string, department string, category string, subcategory string, brand string, manufacturer string, "
     "size string, launched_on date",
@@ -82,8 +83,8 @@ def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark):
         Axis("day", LAST, 3),
         products=[("a", "food", None, None, None, None, "1 kg", day(-9))],
         places=[("s", "north", "DE-BE")],
-        spans=[("a", "s", [(day(3), day(4), "coupon", 1.0, 0.3, 0.5, 1.0)])],
-        place_spans=[("s", [(day(5), day(60), "fair", 1.0, None, 0.0, 0.0)])],
+        spans=[("a", "s", [(day(3), day(4), "coupon", 1.0, 0.3, day(1), 0.5, 1.0)])],
+        place_spans=[("s", [(day(5), day(60), "fair", 1.0, None, None, 0.0, 0.0)])],
         prices=[("a", "s", [(day(2), day(3), 3.0)], [(day(0), day(4), 2.5)])],
         behaviour=[("a", "s", [(day(1), 7.0, 2.0, 1.0), (day(9), 1.0, 1.0, 1.0)])],
     )
@@ -97,6 +98,7 @@ def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark):
     assert a["promotion"] == [0, 0, 0, 1, 1, 1, 1]
     assert a["promotion_depth"] == pytest.approx([0, 0, 0, 0.3, 0.3, 0, 0])
     assert a["promotion_periods_left"] == [0, 0, 0, 2, 1, 56, 55]
+    assert a["promotion_announced"] == [ALWAYS, ALWAYS, ALWAYS, 2, 3, ALWAYS, ALWAYS]
     assert a["promotion_kinds"] == {"coupon": [0, 0, 0, 1, 1, 0, 0], "fair": [0, 0, 0, 0, 0, 1, 1]}
     assert a["planned_price"] == [2.5, 2.5, 3, 3, 2.5, 0, 0]  # an own price counts before the general one
     assert (a["views"], a["carts"], a["customers"]) == ([0, 7, 0, 0], [0, 2, 0, 0], [0, 1, 0, 0])

@@ -1,10 +1,11 @@
 """Ragged sequences on one axis, against the obvious loop; nothing behind the origin is read."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from small_sequences import ORIGIN, changed, small_axis, small_sequences, small_spec
 
-from forecasting.models.batches import encode_static, to_block, vocabulary
+from forecasting.models.batches import ANNOUNCED, encode_static, to_block, vocabulary
 from forecasting.models.spec import KNOWN, PAST, STATIC
 from forecasting.periods import position
 
@@ -33,6 +34,15 @@ def test_nothing_behind_the_origin_is_read(column):
     one, other = (to_block(b, spec, ORIGIN - 10, 40) for b in (batch, changed(batch, column, after=10)))
     for name in ("quantity", "observed", "past", "known", "static"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_promotions_announced_behind_the_origin_are_not_seen():
+    batch, spec, width = small_sequences(), small_spec(), 40
+    lead = pa.array([np.full(len(values), 3) for values in batch[KNOWN[0]].to_pylist()], pa.list_(pa.int16()))
+    late = batch.set_column(batch.schema.get_field_index(ANNOUNCED), ANNOUNCED, lead)
+    all_of_them, seen = (to_block(b, spec, ORIGIN, width).known for b in (batch, late))
+    np.testing.assert_array_equal(seen[:, : width + 3], all_of_them[:, : width + 3])
+    assert all_of_them[:, width + 3 :].any() and not seen[:, width + 3 :].any()
 
 
 def test_static_values_not_seen_in_training_are_unknown():
