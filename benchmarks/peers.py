@@ -32,26 +32,6 @@ MEMORY_LIMIT = 20.0  # GiB; a stage that takes more is ended before it takes the
 RESULTS = {"ingest": "accepted.parquet", "aggregate": "demand.parquet", "sequences": "sequences.parquet"}
 
 
-def duckdb_stages(folder: Path, out: Path) -> dict[str, float]:
-    """Seconds of each stage."""
-    return _seconds(run_engine("duckdb", folder, out))
-
-
-def polars_stages(folder: Path, out: Path) -> dict[str, float]:
-    """Seconds of each stage."""
-    return _seconds(run_engine("polars", folder, out))
-
-
-def spark_floor(folder: Path, out: Path) -> dict[str, float]:
-    """Seconds of scanning, grouping and writing, and of scanning and writing alone."""
-    return _seconds(run_engine("spark-floor", folder, out))
-
-
-def _seconds(stages: dict[str, dict]) -> dict[str, float]:
-    """Of the stages that came to their end."""
-    return {name: stage["seconds"] for name, stage in stages.items() if "seconds" in stage}
-
-
 def run_engine(engine: str, folder: Path, out: Path, memory_limit: float = MEMORY_LIMIT) -> dict[str, dict]:
     """Runs all stages of an engine; returns seconds, rows written and peak memory of each, or why it failed."""
     out.mkdir(parents=True, exist_ok=True)

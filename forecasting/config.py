@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from forecasting.errors import ConfigError
+from forecasting.settings_files import conf_file, dataset_text, explain, read_yaml, yaml_value
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -257,16 +254,6 @@ def load_config(conf_files: Iterable[str | Path] = (), settings: Iterable[str] =
         raise ConfigError(explain(error, "configuration")) from error
 
 
-def dataset_text(name: str) -> str:
-    """The YAML of a dataset: one of conf/datasets, or a file of the user's.
-
-    Raises:
-        OSError: there is none.
-    """
-    own = name.endswith((".yml", ".yaml"))
-    return (Path(name) if own else conf_file(f"datasets/{name}.yml")).read_text(encoding="utf-8")
-
-
 def _settings_of_dataset(merged: Mapping[str, Any]) -> dict[str, Any]:
     """What the dataset's YAML sets under `settings`; a dataset that cannot be read is reported where it is used."""
     source = merged.get("source")
@@ -279,70 +266,11 @@ def _settings_of_dataset(merged: Mapping[str, Any]) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def conf_file(name: str) -> Traversable:
-    """A file of the shipped `conf` folder: inside an installed package or a zip, beside the package in a checkout.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
-    package = files("forecasting")
-    candidates = [package.joinpath("conf", name)]
-    if isinstance(package, Path):
-        candidates.append(package.parent.joinpath("conf", name))
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise FileNotFoundError(name)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which only true and false are truth values, as in YAML 1.2: `on` is a key, and NO is Norway."""
-
-    yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-
-
-def read_yaml(text: str, origin: str) -> dict[str, Any]:
-    """A YAML mapping; `origin` names it in errors."""
-    try:
-        value = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin}: expected YAML, came: {error}") from error
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ConfigError(f"{origin}: expected a mapping of settings, came {type(value).__name__}")
-    return value
-
-
-def explain(error: ValidationError, what: str) -> str:
-    """A validation error as lines of `path: what was expected, came value`."""
-    lines = []
-    for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"]) or what
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"{path}: unknown key; see the keys of this section in {what}'s documentation")
-        elif problem["type"] == "missing":
-            lines.append(f"{path}: expected a value, came none")
-        elif problem["type"] == "value_error":
-            lines.append(f"{path}: {problem['ctx']['error']}")
-        else:
-            lines.append(f"{path}: {problem['msg'].replace('Input should', 'expected to')}, came {problem['input']!r}")
-    return f"Invalid {what}:\n  " + "\n  ".join(lines)
-
-
 def _parse_setting(setting: str) -> dict[str, Any]:
     key, separator, value = setting.partition("=")
     if not separator or not key.strip():
         raise ConfigError(f"--set {setting}: expected key=value, for example --set forecast.horizon=14")
-    nested: Any = yaml.load(value, _Loader) if value.strip() else None
+    nested: Any = yaml_value(value)
     for part in reversed(key.strip().split(".")):
         nested = {part: nested}
     return nested

@@ -19,6 +19,7 @@ from forecasting.commits import TIDYING, TOKEN, Commit, lasting, noted_in
 from forecasting.config import Config
 from forecasting.contracts import TABLES, Source, Table
 from forecasting.errors import LakeError
+from forecasting.sqltext import among, text_literal
 from forecasting.views import VIEWS
 
 RECENT, ALL_COMMITS = 50, 10_000  # how many commits of a table are looked at first, and if those do not tell
@@ -80,7 +81,7 @@ class Lake:
         """The statement that creates each view whose tables are known."""
         grain = self.config.series.grain
         return {
-            name: f"CREATE OR REPLACE VIEW {self.name(name)} COMMENT '{_quoted(view.doc)}' AS {view.query(self.name, grain)}"
+            name: f"CREATE OR REPLACE VIEW {self.name(name)} COMMENT {text_literal(view.doc)} AS {view.query(self.name, grain)}"
             for name, view in VIEWS.items()
             if set(view.needs) <= set(known)
         }
@@ -141,7 +142,7 @@ class Lake:
         Raises:
             LakeError: a column of the contract is missing or one too many came.
         """
-        condition = " AND ".join(_among(column, value) for column, value in (replacing or {}).items())
+        condition = " AND ".join(among(column, value) for column, value in (replacing or {}).items())
         options = {"replaceWhere": condition, "mergeSchema": "true"} if condition else {"overwriteSchema": "true"}
         if note is not None:
             options["userMetadata"] = json.dumps(note)
@@ -277,18 +278,18 @@ class Lake:
 
     def _create_statement(self, contract: Table, reference: str | None) -> str:
         columns = ", ".join(
-            f"`{column.name}` {column.type} COMMENT '{_quoted(column.doc)}'"
+            f"`{column.name}` {column.type} COMMENT {text_literal(column.doc)}"
             for column in contract.columns_with(self.config.forecast.quantile_columns)
         )
         path = self.path(contract.name)
-        place = f" LOCATION '{_quoted(path)}'" if path and not reference else ""
+        place = f" LOCATION {text_literal(path)}" if path and not reference else ""
         partitions = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
         properties = [f"'delta.dataSkippingStatsColumns' = '{','.join(contract.skipping)}'"]
         if contract.feed:
             properties.append("'delta.enableChangeDataFeed' = 'true'")
         return (
             f"CREATE TABLE IF NOT EXISTS {reference or self.name(contract.name)} ({columns}) USING delta{partitions}{place} "
-            f"COMMENT '{_quoted(contract.doc)}' TBLPROPERTIES ({', '.join(properties)})"
+            f"COMMENT {text_literal(contract.doc)} TBLPROPERTIES ({', '.join(properties)})"
         )
 
     def _register(self, table: str) -> None:
@@ -309,7 +310,7 @@ class Lake:
                     "Give this lake a schema of its own with --set lake.schema=NAME, or drop the other table."
                 )
         else:
-            self.spark.sql(f"CREATE TABLE {name} USING delta LOCATION '{_quoted(path)}'")
+            self.spark.sql(f"CREATE TABLE {name} USING delta LOCATION {text_literal(path)}")
         self._registered.add(table)
 
     def _create_schema(self) -> None:
@@ -349,24 +350,8 @@ def rows(df: DataFrame, most: int = 10_000) -> list[dict[str, Any]]:
     return found
 
 
-def _among(column: str, value: Any) -> str:
-    """SQL condition that a column has a value, or one of a list."""
-    values = value if isinstance(value, list | tuple | set) else [value]
-    return f"`{column}` IN ({', '.join(_literal(each) for each in values)})"
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, bool | int | float):
-        return str(value).lower()
-    return f"'{_quoted(str(value))}'"
-
-
 def _plain(location: str) -> str:
     """A folder's path without scheme and escapes, to compare `file:/a%20b` with `/a b`."""
     parts = urlparse(location)
     path = unquote(parts.path) if parts.scheme == "file" else location
     return path.rstrip("/")
-
-
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("'", "\\'")

@@ -12,11 +12,13 @@ import pyspark
 from pyspark.sql import DataFrame
 from rich.table import Table
 
-from forecasting.config import Config, conf_file
+from forecasting.config import Config
 from forecasting.contracts import TABLES
 from forecasting.errors import LakeError
 from forecasting.lake import Lake, rows
 from forecasting.session import DELTA_SETTINGS, LOCAL_SETTINGS, SETTINGS, delta_jars
+from forecasting.settings_files import conf_file
+from forecasting.sqltext import text_literal
 
 SHOWN_ROWS = 50
 
@@ -60,8 +62,8 @@ def init_sql(lake: Lake) -> str:
         raise _nothing_in(folder)
     lines = [f"CREATE SCHEMA IF NOT EXISTS {_schema(lake)};"]
     for name in known:
-        location = lake.path(name).replace("\\", "\\\\").replace("'", "\\'")
-        lines.append(f"CREATE TABLE IF NOT EXISTS {lake.name(name)} USING delta LOCATION '{location}';")
+        location = text_literal(lake.path(name))
+        lines.append(f"CREATE TABLE IF NOT EXISTS {lake.name(name)} USING delta LOCATION {location};")
     lines += [f"{' '.join(statement.split())};" for statement in lake.views(known).values()]
     return "\n".join([*lines, f"USE {_schema(lake)};", ""])
 

@@ -174,7 +174,7 @@ PRICES = Source(
         required("starts_on", "date", "first day"),
         Column("ends_on", "date", "last day; null: until the next price"),
         required("price", "double", "money per unit, in the dataset's currency"),
-        Column("announced_on", "date", "day from which the price is known; null: always known"),
+        Column("announced_on", "date", "day from which the price is known; features take every price as known"),
         SOURCE_FILE,
         RUN,
     ),
@@ -311,7 +311,7 @@ RECEIPTS = Source(
         _plausible("received_on"),
     ),
 )
-#: In this order they are read: business days need the time zones of locations.
+#: In this order they are read, but for locations, which come first: business days need their time zones.
 SOURCES = {
     source.name: source
     for source in (

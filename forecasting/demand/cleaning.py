@@ -7,10 +7,10 @@ from enum import IntEnum
 
 import numpy as np
 
-from forecasting.demand.detection import outlier_thresholds
+from forecasting.demand.detection import detect_outliers, outlier_thresholds, plausible_demand
 from forecasting.demand.imputation import METHODS, fill
 from forecasting.demand.shifts import detect_level_shifts
-from forecasting.states import NO_RECORD, NO_STOCK, OBSERVED, in_states
+from forecasting.states import NO_RECORD, NO_STOCK, in_states
 
 OUTLIERS = ("keep", "flag", "cap", "mask")
 LEVEL_SHIFTS = ("keep", "flag", "mask")
@@ -76,8 +76,15 @@ def clean(
     """
     cleaned = np.where(alive, quantity, np.nan).astype(np.float32)
     treatment = np.zeros(state.shape, np.int8)
+    block = quantity, state, alive, season
+    if (settings.outliers, settings.level_shifts) != ("keep", "keep"):
+        plausible = plausible_demand(*block)  # both rest on it, and it costs most
     if settings.outliers != "keep":
-        _treat_outliers(cleaned, treatment, quantity, state, alive, settings.outliers, season)
+        thresholds = outlier_thresholds(*block, plausible=plausible)
+        outliers = detect_outliers(*block, thresholds=thresholds)
+        # A large negative net takes back earlier sales; it says nothing of the demand of its own period.
+        capped = np.where(quantity > 0, thresholds, 0)
+        _treat_outliers(cleaned, treatment, outliers, capped, settings.outliers)
     unknown = in_states(state, (*NO_RECORD, *NO_STOCK), alive)
     known = np.where(unknown, np.nan, cleaned)
     for states, method in ((NO_RECORD, settings.missing), (NO_STOCK, settings.out_of_stock)):
@@ -88,26 +95,18 @@ def clean(
         cleaned[periods] = filled[periods]
         treatment[periods] = np.where(np.isnan(filled[periods]), Treatment.MASKED, Treatment.IMPUTED)
     if settings.level_shifts != "keep":
-        _treat_level_shifts(cleaned, treatment, quantity, state, alive, settings.level_shifts, season)
+        confirmed, back = detect_level_shifts(*block, plausible=plausible)
+        _treat_level_shifts(cleaned, treatment, alive, confirmed, back, settings.level_shifts)
     return cleaned, treatment
 
 
 def _treat_outliers(
-    cleaned: np.ndarray,
-    treatment: np.ndarray,
-    quantity: np.ndarray,
-    state: np.ndarray,
-    alive: np.ndarray,
-    setting: str,
-    season: int,
+    cleaned: np.ndarray, treatment: np.ndarray, outliers: np.ndarray, capped: np.ndarray, setting: str
 ) -> None:
-    """Flags, caps or masks the outliers in `cleaned` and `treatment`."""
-    thresholds = outlier_thresholds(quantity, state, alive, season)
-    outliers = in_states(state, OBSERVED, alive) & (np.abs(quantity) > thresholds)
+    """Flags, masks, or brings to `capped` the outliers in `cleaned` and `treatment`."""
     treatment[outliers] = {"flag": Treatment.FLAGGED, "cap": Treatment.CAPPED, "mask": Treatment.MASKED}[setting]
     if setting == "cap":
-        # A large negative net takes back earlier sales; it says nothing of the demand of its own period.
-        cleaned[outliers] = np.where(quantity > 0, thresholds, 0)[outliers]
+        cleaned[outliers] = capped[outliers]
     elif setting == "mask":
         cleaned[outliers] = np.nan
 
@@ -115,18 +114,17 @@ def _treat_outliers(
 def _treat_level_shifts(
     cleaned: np.ndarray,
     treatment: np.ndarray,
-    quantity: np.ndarray,
-    state: np.ndarray,
     alive: np.ndarray,
+    confirmed: np.ndarray,
+    back: np.ndarray,
     setting: str,
-    season: int,
 ) -> None:
     """Flags the periods at which shifts are confirmed, or masks what lies before the start of the last one."""
-    confirmed, back = detect_level_shifts(quantity, state, alive, season)
     if setting == "flag":
         treatment[confirmed & (treatment == Treatment.NONE)] = Treatment.LEVEL_SHIFT
         return
-    starts = np.where(confirmed, np.arange(quantity.shape[1]) - back, 0).max(axis=1, initial=0)
-    before = alive & (np.arange(quantity.shape[1]) < starts[:, None])
+    periods = np.arange(alive.shape[1])
+    starts = np.where(confirmed, periods - back, 0).max(axis=1, initial=0)
+    before = alive & (periods < starts[:, None])
     cleaned[before] = np.nan
     treatment[before] = Treatment.MASKED

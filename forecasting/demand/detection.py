@@ -184,15 +184,24 @@ def _gamma_quantiles(significance: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def outlier_thresholds(
-    quantity: np.ndarray, state: np.ndarray, alive: np.ndarray, season: int, *, significance: float = 1e-6
+    quantity: np.ndarray,
+    state: np.ndarray,
+    alive: np.ndarray,
+    season: int,
+    *,
+    plausible: np.ndarray | None = None,
 ) -> np.ndarray:
     """Units above which a period is a spike, from the periods before it: float32, [series, periods]; inf where unknown.
 
     Two things must hold. The value is beyond what demand may plausibly be, and it is far above the second largest value
     of the last half year: what was seen twice, a weekly peak, a new level or a bulk order, is no outlier the third
     time.
+
+    Args:
+        plausible: `plausible_demand` of the block, where it is at hand already.
     """
-    plausible = plausible_demand(quantity, state, alive, season, significance=significance)
+    if plausible is None:
+        plausible = plausible_demand(quantity, state, alive, season)
     sold = np.where(in_states(state, OBSERVED, alive), np.maximum(quantity, 0), 0).astype(np.float32)
     second = trailing_top_two(sold, memory_periods(season))[1]
     few = trailing_sum(sold > 0, memory_periods(season)) < _LEAST_SALES
@@ -200,11 +209,20 @@ def outlier_thresholds(
 
 
 def detect_outliers(
-    quantity: np.ndarray, state: np.ndarray, alive: np.ndarray, season: int, *, significance: float = 1e-6
+    quantity: np.ndarray,
+    state: np.ndarray,
+    alive: np.ndarray,
+    season: int,
+    *,
+    thresholds: np.ndarray | None = None,
 ) -> np.ndarray:
     """Single spikes, and returns as large as a spike: bool, [series, periods]; judged by the past alone.
 
     Nothing is flagged before `least_periods` were observed.
+
+    Args:
+        thresholds: `outlier_thresholds` of the block, where they are at hand already.
     """
-    thresholds = outlier_thresholds(quantity, state, alive, season, significance=significance)
+    if thresholds is None:
+        thresholds = outlier_thresholds(quantity, state, alive, season)
     return in_states(state, OBSERVED, alive) & (np.abs(quantity) > thresholds)

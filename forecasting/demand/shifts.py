@@ -27,6 +27,7 @@ def detect_level_shifts(
     *,
     ratio: float = 1.6,
     deviations: float = 4.5,
+    plausible: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Periods at which a lasting change of level is confirmed, by data up to and including them.
 
@@ -36,13 +37,18 @@ def detect_level_shifts(
     same variance at every level (Anscombe 1948). After one, no other is confirmed until the windows have passed it: the
     recent one for a shift the other way, both for a shift the same way.
 
+    Args:
+        plausible: `plausible_demand` of the block, where it is at hand already.
+
     Returns:
         confirmed: bool, [series, periods]; periods back from there to the estimated start: int32, 0 where none.
     """
     recent, earlier = windows(season)
     observed = in_states(state, OBSERVED, alive)
     # A few spikes in one window would pass for a level; a new level is still one when it is cut.
-    usual = np.clip(quantity, 0, plausible_demand(quantity, state, alive, season))
+    if plausible is None:
+        plausible = plausible_demand(quantity, state, alive, season)
+    usual = np.clip(quantity, 0, plausible)
     demand = np.where(observed, usual, 0).astype(np.float32)
     # One spare column: what trails period t + 1 includes t.
     pad = ((0, 0), (0, 1))

@@ -8,12 +8,6 @@ from pyspark.sql import functions as F
 from forecasting.demand.aggregate import SERIES, at_location_level, period_start
 
 
-def empty_days(stock: DataFrame) -> DataFrame:
-    """Snapshots that found nothing: `item_id`, `location_id`, `counted_on`."""
-    found_none = stock.where(F.col("counted_on").isNotNull() & (F.col("on_hand") <= 0))
-    return found_none.select(*SERIES, "counted_on").distinct()
-
-
 def empty_periods(stock: DataFrame, locations: DataFrame, grain: str, level: str) -> DataFrame:
     """`item_id`, `location_id`, `out_of_stock`: array of the periods in which a series was counted empty.
 

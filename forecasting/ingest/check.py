@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import reduce
-from operator import add, or_
+from operator import or_
 from zoneinfo import available_timezones
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import NumericType, StringType
 
@@ -131,41 +131,6 @@ def quarantined(checked: DataFrame, name: str) -> DataFrame:
     return checked.where(~F.col(OK)).select(
         F.lit(name).alias("source"), f"{BROKEN}.rule", f"{BROKEN}.reason", "source_file", F.col(RECORD).alias("record")
     )
-
-
-def content_of(name: str) -> list[str]:
-    """Columns of a source that say something about the world, and not where the row comes from."""
-    return [column.name for column in SOURCES[name].columns if column.name not in LINEAGE]
-
-
-def hash_of(name: str) -> Column:
-    """A number that stands for what a row of a source says."""
-    content = [column for column in SOURCES[name].columns if column.name not in LINEAGE]
-    # A hash passes over nulls: without their places, a value would count the same in whichever column it is.
-    places = [F.col(c.name).isNull().cast("int") * 2**place for place, c in enumerate(content) if not c.required]
-    return F.xxhash64(*(column.name for column in content), reduce(add, places, F.lit(0)))
-
-
-def measures(dataset: Dataset, name: str) -> list[Column]:
-    """What is counted of the checked rows of a delivery: `rows_in`, `rows_quarantined`, `first_day`, `last_day`, one count per
-    rule of severity warning, and `hash_sum` of accepted rows, which is the same for any order of rows."""
-    ok, day = F.col(OK), SOURCES[name].day
-    warnings = [rule for rule in dataset.rules(name) if rule.severity == "warning"] if name in dataset.sources else []
-    held = {rule.name: F.coalesce(F.expr(rule.expression), F.lit(True)) for rule in warnings}
-    days = F.when(ok, F.col(day)) if day else F.lit(None).cast("date")
-    return [
-        F.count(F.lit(1)).alias("rows_in"),
-        F.count_if(~ok).alias("rows_quarantined"),
-        F.sum(F.when(ok, hash_of(name).cast("decimal(38,0)"))).alias("hash_sum"),
-        F.min(days).alias("first_day"),
-        F.max(days).alias("last_day"),
-        *(F.count_if(ok & ~holds).alias(rule) for rule, holds in held.items()),
-    ]
-
-
-def counted(checked: DataFrame, measured: list[Column], observed: Observation) -> DataFrame:
-    """`checked` without originals and reasons, which cost most, measured on its way."""
-    return checked.drop(RECORD, BROKEN).observe(observed, *measured)
 
 
 def _with_business_day(typed: DataFrame, dataset: Dataset, zones: Zones | None) -> DataFrame:

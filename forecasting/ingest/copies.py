@@ -11,10 +11,12 @@ from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from forecasting.ingest.check import BROKEN, OK, RECORD, hash_of, quarantined
+from forecasting.ingest.check import BROKEN, OK, RECORD, quarantined
 from forecasting.ingest.dataset import SourceSpec
+from forecasting.ingest.measures import hash_of
 
-SLICES = 16  # ranges of hashes that are compared apart from each other: 50 MB each for 100 million rows
+SLICES = 64  # ranges of hashes that are compared apart from each other; few of them share a task, unless they are small
+FEW = 4_000_000  # repeated hashes that every executor may hold, some 100 MB; more are joined by a shuffle
 KEPT = "_kept"  # 1 for a row of the table as it was, 0 for one that is delivered now
 
 
@@ -54,9 +56,10 @@ def without_copies(checked: DataFrame, source: SourceSpec, name: str, before: Da
     if before is not None:
         hashes = hashes.union(before.select(key.alias("hash")))
     repeated = repeated_hashes(hashes).cache()
-    if repeated.isEmpty():
+    count = repeated.count()
+    if not count:
         return Judged(checked, quarantined(checked, name), (repeated,))
-    few = F.broadcast(repeated)
+    few = F.broadcast(repeated) if count <= FEW else repeated
     single = checked.join(few, on=key == F.col("hash"), how="left_anti")
     aside = checked.join(few, on=key == F.col("hash"), how="left")
     aside = aside.where(~F.col(OK) | F.col("hash").isNotNull()).persist(StorageLevel.DISK_ONLY)
@@ -127,7 +130,7 @@ def repeated_hashes(hashes: DataFrame) -> DataFrame:
     Each task sorts its own and hands them on in slices, so that the shuffle moves blocks of bytes and not rows.
     """
     slices = hashes.mapInArrow(_sliced, "slice int, hashes binary")
-    return slices.repartition(SLICES, "slice").mapInArrow(_repeated, "hash bigint")
+    return slices.repartition("slice").mapInArrow(_repeated, "hash bigint")
 
 
 def _sliced(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -11,9 +11,10 @@ from zoneinfo import available_timezones
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from forecasting.config import Section, SourceConfig, dataset_text, explain, fingerprint, read_yaml
+from forecasting.config import Section, SourceConfig, fingerprint
 from forecasting.contracts import LINEAGE, SOURCES, Rule
 from forecasting.errors import SourceError
+from forecasting.settings_files import dataset_text, explain, read_yaml
 
 EPOCH_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 Format = Literal["csv", "json", "parquet", "delta", "kafka"]

@@ -21,6 +21,7 @@ from forecasting.errors import QualityError
 from forecasting.ingest import check
 from forecasting.ingest.copies import Judged, superseded, without_copies
 from forecasting.ingest.dataset import Dataset
+from forecasting.ingest.measures import Measures, content_in, content_of, told
 from forecasting.ingest.quality import Content, Days, Quality, delivered, quality_of, stop_if_bad
 from forecasting.lake import Lake, rows, with_lineage
 
@@ -44,9 +45,9 @@ def write_whole(lake: Lake, dataset: Dataset, name: str, checked: DataFrame, lin
     if name in dataset.sources:
         judged = without_copies(checked, dataset.sources[name], name)
     before, observed = lake.newest_version(name), Observation()
-    passing = check.counted(judged.rows, check.measures(dataset, name), observed)
+    passing = Measures.of(dataset, name).on_the_way(judged.rows, observed)
     lake.write(_accepted(passing, dataset, name, lineage), name)
-    return Whole(name, observed.get, judged, before)
+    return Whole(name, told(observed.get), judged, before)
 
 
 def finish_whole(lake: Lake, sources: list[Whole], limits: QualityConfig, lineage: Lineage) -> list[Quality]:
@@ -115,24 +116,25 @@ def deliver(
     """
     source, delivery, before = dataset.sources[name], _id(note), _Before.of(lake, name, note, first)
     known = None if before.rows is None or not source.unique else _comparable(before.rows, checked, source.unique)
-    judged, gone = without_copies(checked, source, name, known), Content()
+    judged, gone, broken = without_copies(checked, source, name, known), Content(), {}
     refused = judged.refused
     replaced = superseded(judged.rows, known, source) if source.latest_by and known is not None else None
     try:
         measured, version = _write(lake, dataset, name, judged.rows, note, lineage, first, replaced)
         if replaced is not None:
-            gone = _measure_content(replaced, name)
+            gone = content_in(replaced, name)
             refused = refused.unionByName(_superseded_rows(replaced, name))
         if first or gone.rows or measured["rows_quarantined"] or broken_rules(lake, [name], delivery):
             where = {} if first else {"delivery": delivery}
             _quarantine(lake, refused, {"source": name} | where, delivery, lineage)
+            broken = broken_rules(lake, [name], delivery).get(name, {})
     finally:
         judged.release()
     quality = quality_of(
         name,
         delivery,
         measured,
-        broken_rules(lake, [name], delivery).get(name, {}),
+        broken,
         before.content + delivered(measured) - gone,
         version,
         Days(_newest_day(lake, name), gap_days(lake, name, measured)),
@@ -218,8 +220,8 @@ def _write(
 ) -> tuple[Mapping[str, Any], int]:
     """Writes the accepted rows, unless that was done before a run was cut short; what was measured of all rows, and the
     version of the table that holds them."""
-    measured, observed, version = check.measures(dataset, name), Observation(), None
-    passing = _accepted(check.counted(checked, measured, observed), dataset, name, lineage)
+    measures, observed, version = Measures.of(dataset, name), Observation(), None
+    passing = _accepted(measures.on_the_way(checked, observed), dataset, name, lineage)
     if replaced is not None and not replaced.isEmpty():
         lake.merge(passing, name, dataset.sources[name].unique, note)
     elif not first:
@@ -228,8 +230,8 @@ def _write(
         lake.write(passing, name, note=note)
         version = lake.version(name)
     if version is not None:
-        return observed.get, version
-    return checked.agg(*measured).first().asDict(), lake.noted(name, note)
+        return told(observed.get), version
+    return measures.by_query(checked), lake.noted(name, note)
 
 
 def _accepted(counted: DataFrame, dataset: Dataset, name: str, lineage: Lineage) -> DataFrame:
@@ -255,13 +257,7 @@ def _content(lake: Lake, name: str, version: int, table: DataFrame) -> Content:
     noted = lake.read_or_empty("data_quality").where((F.col("source") == name) & (F.col("table_version") == version))
     for row in rows(noted.orderBy(F.col("created_at").desc()).limit(1)):
         return Content(row["table_rows"], int(row["hash_sum"]))
-    return _measure_content(table, name)
-
-
-def _measure_content(table: DataFrame, name: str) -> Content:
-    hashes = F.sum(check.hash_of(name).cast("decimal(38,0)"))
-    found = table.agg(F.count(F.lit(1)).alias("rows"), hashes.alias("hash_sum")).first()
-    return Content(found["rows"], int(found["hash_sum"] or 0))
+    return content_in(table, name)
 
 
 def _superseded_rows(replaced: DataFrame, name: str) -> DataFrame:
@@ -271,7 +267,7 @@ def _superseded_rows(replaced: DataFrame, name: str) -> DataFrame:
         F.lit("superseded").alias("rule"),
         F.lit(reason).alias("reason"),
         "source_file",
-        F.to_json(F.struct(*check.content_of(name))).alias("record"),
+        F.to_json(F.struct(*content_of(name))).alias("record"),
     )
 
 

@@ -47,8 +47,8 @@ class Days:
 
 
 def delivered(measured: Mapping[str, Any]) -> Content:
-    """Content of a delivery's accepted rows, from `check.measures`."""
-    return Content(measured["rows_in"] - measured["rows_quarantined"], int(measured["hash_sum"] or 0))
+    """Content of a delivery's accepted rows, as `measures.Measures` tells them."""
+    return Content(measured["rows_in"] - measured["rows_quarantined"], measured["hash_sum"])
 
 
 def quality_of(
@@ -64,7 +64,7 @@ def quality_of(
     """Columns of `data_quality` but lineage.
 
     Args:
-        measured: `check.measures` of the delivery.
+        measured: `measures.Measures` of the delivery.
         broken: its quarantined rows by rule.
         table: content of the bronze table after it.
         days: of the bronze table after it.

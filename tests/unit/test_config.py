@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from forecasting.config import conf_file, fingerprint, load_config, read_yaml
+from forecasting.config import fingerprint, load_config
 from forecasting.errors import ConfigError
+from forecasting.settings_files import conf_file, read_yaml
 
 
 def test_defaults_load_and_cover_every_field():

@@ -10,6 +10,7 @@ from small_shop import ALSO_GOOD, BAD, COLUMNS, GOOD, HEADER, MOMENTS, write_lin
 from forecasting.contracts import LINEAGE, SOURCES
 from forecasting.errors import SourceError
 from forecasting.ingest import check
+from forecasting.ingest.measures import Measures, hash_of, told
 
 
 def test_every_bad_line_goes_to_quarantine_with_its_reason_and_its_original(tmp_path, shop, checked, by_rule):
@@ -69,7 +70,7 @@ def test_a_warning_is_counted_and_its_row_accepted(shop, lines):
         {"rules": [{"name": "cheap", "expression": "revenue < 100", "expected": "-", "severity": "warning"}]}
     )
     frame = check.check_source(raw, dataset, "sales")
-    found = frame.agg(*check.measures(dataset, "sales")).first().asDict()
+    found = Measures.of(dataset, "sales").by_query(frame)
     hash_sum = found.pop("hash_sum")
     first, last = str(found.pop("first_day")), str(found.pop("last_day"))
     assert (first, last) == ("2024-03-01", "2024-03-02")
@@ -82,8 +83,8 @@ def test_a_warning_is_counted_and_its_row_accepted(shop, lines):
     }
 
     observed = Observation()
-    assert check.counted(frame, check.measures(dataset, "sales"), observed).where("_ok").count() == 5
-    assert observed.get["hash_sum"] == hash_sum  # measured on the way, at no cost of its own
+    assert Measures.of(dataset, "sales").on_the_way(frame, observed).where("_ok").count() == 5
+    assert told(observed.get)["hash_sum"] == hash_sum  # measured on the way, at no cost of its own
     assert check.quarantined(frame, "sales").count() == 2
 
 
@@ -327,7 +328,7 @@ def hash_sum(spark, *rows: dict) -> int:
     contents = [column for column in SOURCES["sales"].columns if column.name not in LINEAGE]
     records = [tuple(row.get(column.name) for column in contents) for row in rows]
     frame = spark.createDataFrame(records, ", ".join(f"{c.name} {c.type}" for c in contents))
-    return sum(row[0] for row in frame.select(check.hash_of("sales")).collect())
+    return sum(row[0] for row in frame.select(hash_of("sales")).collect())
 
 
 def test_the_hash_of_a_row_tells_what_it_says_from_what_another_says(spark):

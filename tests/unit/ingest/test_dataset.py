@@ -1,9 +1,10 @@
 import pytest
 
-from forecasting.config import conf_file, load_config
+from forecasting.config import load_config
 from forecasting.contracts import SOURCES, Rule
 from forecasting.errors import SourceError
 from forecasting.ingest.dataset import load_dataset
+from forecasting.settings_files import conf_file
 
 GOOD = """
 name: shop
