@@ -71,7 +71,7 @@ def _idle_days(run: Run, log: Path) -> list[Figure]:
 
 def _stock_outs(run: Run, log: Path, days: DataFrame) -> list[Figure]:
     spells = _truth(run, log, "stockouts").withColumn("spell", F.monotonically_increasing_id())
-    true = spells.select(*SERIES, "spell", "snapshots", "rate", F.expr("explode(sequence(first_day, date_add(first_day, days - 1)))").alias("day"))  # fmt: skip
+    true = spells.select(*SERIES, "spell", "snapshots", "rate", F.expr("explode(sequence(first_day, date_add(first_day, int(days) - 1)))").alias("day"))  # fmt: skip
     told_days = days.where(F.col("state") >= State.OUT_OF_STOCK).select(*SERIES, "day", "state")
     both = true.join(told_days, on=[*SERIES, "day"], how="left")
     found = F.count_if(F.col("state").isNotNull()) >= F.count(F.lit(1)) / 2

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from forecasting.errors import LakeError
 
+RECENT, ALL_COMMITS = 50, 10_000  # how many commits of a table are looked at first, and if those do not tell
 #: Operations that change files but no rows.
 TIDYING = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
 TOKEN = "write"  # key in a note by which one write is told from another with the same note
@@ -55,6 +56,51 @@ def lasting(commits: Iterable[Commit]) -> Iterator[Commit]:
             undone_after = int(commit.parameters["version"])
 
 
-def noted_in(commits: Iterable[Commit], note: Mapping[str, Any]) -> int | None:
-    """Version of the newest commit with this note; None if there is none."""
-    return next((commit.version for commit in commits if commit.says() == note), None)
+class History:
+    """The commits of a table as one look found them; older ones are looked up where the recent ones do not tell.
+
+    Args:
+        look: the newest commits, at most so many, newest first.
+    """
+
+    def __init__(self, look: Callable[[int], list[Commit]]) -> None:
+        self._look, self._recent = look, look(RECENT)
+
+    @property
+    def newest(self) -> int:
+        """Newest version, whatever made it: the one that stays readable longest; -1 before the table was first written."""
+        return self._recent[0].version if self._recent else -1
+
+    @property
+    def version(self) -> int:
+        """Version in which rows last changed, or to which they were taken back; -1 before the table was first written."""
+        return next((commit.version for commit in self._changes()), -1)
+
+    def noted(self, note: Mapping[str, Any]) -> int | None:
+        """Version by which a write with this note changed the table; None if there is none, or if it was taken back."""
+        return next((commit.version for commit in lasting(self._recent) if commit.says() == note), None)
+
+    def note(self, key: str | None = None) -> dict[str, Any] | None:
+        """What the last write that changed rows noted; None if there is no note.
+
+        Args:
+            key: what the note holds; writes without it that changed only some rows are passed over.
+        """
+        for commit in self._changes():
+            note = commit.says()
+            if key is None or key in (note or {}) or not commit.is_partial():
+                return note
+        return None
+
+    def written_as(self, token: str) -> int | None:
+        """Version of the one write with a token; None if it did not come about."""
+        return next((commit.version for commit in self._recent if token in (commit.note or "")), None)
+
+    def _changes(self) -> Iterator[Commit]:
+        """The commits that changed rows and were not taken back, newest first."""
+        seen = [commit for commit in lasting(self._recent) if commit.operation not in TIDYING]
+        yield from seen
+        if len(self._recent) == RECENT:
+            oldest = self._recent[-1].version
+            older = (commit for commit in lasting(self._look(ALL_COMMITS)) if commit.operation not in TIDYING)
+            yield from (commit for commit in older if commit.version < oldest)

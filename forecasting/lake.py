@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,12 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from forecasting.commits import TIDYING, TOKEN, Commit, lasting, noted_in
+from forecasting.commits import TOKEN, Commit, History
 from forecasting.config import Config
 from forecasting.contracts import TABLES, Source, Table
 from forecasting.errors import LakeError
 from forecasting.sqltext import among, text_literal
 from forecasting.views import VIEWS
-
-RECENT, ALL_COMMITS = 50, 10_000  # how many commits of a table are looked at first, and if those do not tell
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,11 @@ class Lake:
     def version(self, table: str) -> int:
         """Version in which the rows of a table last changed, or to which they were taken back; -1 before it was first
         written."""
-        return next((commit.version for commit in self._changes(table)), -1)
+        return self.history(table).version
+
+    def history(self, table: str) -> History:
+        """The commits of a table as they stand."""
+        return History(lambda most: self.commits(table, most))
 
     def newest_version(self, table: str) -> int:
         """Newest version of a table, whatever made it: the one that stays readable longest; -1 before it was first written."""
@@ -152,23 +153,26 @@ class Lake:
         """Adds rows about what happened, to a table of which no row is ever replaced."""
         self._save(df, TABLES[table], "append", {"mergeSchema": "true"})
 
-    def append(self, df: DataFrame, table: str, note: dict[str, Any]) -> int | None:
+    def append(self, df: DataFrame, table: str, note: dict[str, Any], history: History | None = None) -> int | None:
         """Appends the rows of a delivery in one atomic commit, once: its version, or None if the table holds those of this
         note already.
 
         Two who append the same at the same time do not both succeed: Delta refuses the second.
+
+        Args:
+            history: of the table, if it has been looked at.
         """
         contract = TABLES[table]
         self._create(contract)
-        commits = self.commits(table, RECENT)  # one look: what is noted, and the state that the rows are added to
-        if noted_in(lasting(commits), note) is not None:
+        before = history if history and history.newest >= 0 else self.history(table)
+        if before.noted(note) is not None:
             return None
         token = uuid4().hex
-        once = {"txnAppId": f"{json.dumps(note)} after {commits[0].version}", "txnVersion": "1"}
+        once = {"txnAppId": f"{json.dumps(note)} after {before.newest}", "txnVersion": "1"}
         text = json.dumps(note | {TOKEN: token})
         self._save(df, contract, "append", {"userMetadata": text, "mergeSchema": "true"} | once)
         # Delta passes over a write without a word where another one finished the same since that look.
-        return next((commit.version for commit in self.commits(table, RECENT) if token in (commit.note or "")), None)
+        return self.history(table).written_as(token)
 
     def merge(self, df: DataFrame, table: str, on: Sequence[str], note: dict[str, Any]) -> bool:
         """Rows of a delivery take the place of those with the same `on`, or are added, in one atomic commit, once."""
@@ -195,31 +199,11 @@ class Lake:
 
     def noted(self, table: str, note: dict[str, Any]) -> int | None:
         """Version by which a write with this note changed a table; None if there is none, or if it was taken back."""
-        return noted_in(lasting(self.commits(table, RECENT)), note)
+        return self.history(table).noted(note)
 
     def note_of(self, table: str, key: str | None = None) -> dict[str, Any] | None:
-        """What the last write that changed rows noted; None if there is no note.
-
-        Args:
-            key: what the note holds; writes without it that changed only some rows are passed over.
-        """
-        for commit in self._changes(table):
-            note = commit.says()
-            if key is None or key in (note or {}) or not commit.is_partial():
-                return note
-        return None
-
-    def _changes(self, table: str) -> Iterator[Commit]:
-        """The commits that changed rows and were not taken back, newest first."""
-        oldest = math.inf
-        for most in (RECENT, ALL_COMMITS):
-            commits = self.commits(table, most)
-            for commit in lasting(commits):
-                if commit.operation not in TIDYING and commit.version < oldest:
-                    yield commit
-            if len(commits) < most:
-                return
-            oldest = commits[-1].version
+        """What the last write that changed rows noted, as `History.note` tells."""
+        return self.history(table).note(key)
 
     def changed_since(self, table: str, version: int) -> DataFrame | None:
         """Rows that came into a table or left it after a version; None if all of it was replaced or the feed is gone."""

@@ -15,6 +15,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
+from forecasting.commits import History
 from forecasting.config import QualityConfig
 from forecasting.contracts import SOURCES
 from forecasting.errors import QualityError
@@ -120,7 +121,7 @@ def deliver(
     refused = judged.refused
     replaced = superseded(judged.rows, known, source) if source.latest_by and known is not None else None
     try:
-        measured, version = _write(lake, dataset, name, judged.rows, note, lineage, first, replaced)
+        measured, version = _write(lake, dataset, name, judged.rows, note, lineage, before.history, first, replaced)
         if replaced is not None:
             gone = content_in(replaced, name)
             refused = refused.unionByName(_superseded_rows(replaced, name))
@@ -185,18 +186,20 @@ def gap_days(lake: Lake, name: str, measured: Mapping[str, Any]) -> int | None:
 class _Before:
     """The bronze table as a delivery finds it, also if that was written before a run was cut short."""
 
+    history: History
     version: int  # -1: there was none
     rows: DataFrame | None  # None if none of them stays
     content: Content
 
     @classmethod
     def of(cls, lake: Lake, name: str, note: dict[str, Any], first: bool) -> _Before:
-        done = lake.noted(name, note)
-        version = lake.newest_version(name) if done is None else done - 1
+        history = lake.history(name)
+        done = history.noted(note)
+        version = history.newest if done is None else done - 1
         if first or version < 0:
-            return cls(version, None, Content())
+            return cls(history, version, None, Content())
         found = lake.read(name, version)
-        return cls(version, found, _content(lake, name, lake.version(name) if done is None else version, found))
+        return cls(history, version, found, _content(lake, name, history.version if done is None else version, found))
 
 
 def _newest_day(lake: Lake, name: str) -> date | None:
@@ -215,6 +218,7 @@ def _write(
     checked: DataFrame,
     note: dict[str, Any],
     lineage: Lineage,
+    history: History,
     first: bool,
     replaced: DataFrame | None,
 ) -> tuple[Mapping[str, Any], int]:
@@ -225,8 +229,8 @@ def _write(
     if replaced is not None and not replaced.isEmpty():
         lake.merge(passing, name, dataset.sources[name].unique, note)
     elif not first:
-        version = lake.append(passing, name, note)
-    elif lake.noted(name, note) is None:
+        version = lake.append(passing, name, note, history)
+    elif history.noted(note) is None:
         lake.write(passing, name, note=note)
         version = lake.version(name)
     if version is not None:
