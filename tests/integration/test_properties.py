@@ -105,8 +105,8 @@ def equal(one, other) -> bool:
     return one == other or (pd.isna(one) and pd.isna(other))
 
 
-@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-@given(cases=st.lists(CASE, min_size=6, max_size=6))
+@settings(max_examples=2, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(cases=st.lists(CASE, min_size=12, max_size=12))
 def test_sequences_of_any_log(series_of, cases):
     with tempfile.TemporaryDirectory() as folder:
         write_log(Path(folder), cases)

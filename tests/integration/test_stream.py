@@ -10,7 +10,7 @@ import pytest
 from stream_shop import SALES, CutShort, Shop, line
 
 from forecasting.errors import QualityError, SourceError
-from forecasting.ingest.check import hash_of
+from forecasting.ingest.measures import hash_of
 from forecasting.ingest.quality import Content
 from forecasting.lake import Lake
 from jobs import ingest
