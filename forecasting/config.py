@@ -78,6 +78,8 @@ class SeriesConfig(Section):
 
 
 Fill = Literal["none", "zero", "mean", "median", "forward_fill", "linear", "seasonal", "model"]
+#: What a model reads must not rest on what came later, so no line to the next known value.
+FillFromPast = Literal["none", "zero", "mean", "median", "forward_fill", "seasonal", "model"]
 
 
 class CleaningConfig(Section):
@@ -101,7 +103,7 @@ class FeaturesConfig(Section):
     region: str | None
     events: tuple[str, ...]
     promotion_lead: Annotated[int, Field(ge=0)]
-    missing: dict[str, Fill]
+    missing: dict[str, FillFromPast]
 
     @model_validator(mode="after")
     def _missing_has_a_default(self) -> FeaturesConfig:

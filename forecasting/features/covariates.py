@@ -68,7 +68,8 @@ def build_covariates(rows: DataFrame, axis: Axis, missing: Mapping[str, str]) ->
 
     Args:
         rows: as `measured` gives them.
-        missing: method of `imputation.fill` for observed values that did not come, by signal; `default` for the others.
+        missing: method of `imputation.fill` for observed values that did not come, by signal; `default` for the others. None
+            that looks ahead, since a forecast from an earlier origin reads the same values.
 
     Returns:
         Columns of `covariates` but lineage. A period's observed value is the mean of its days.

@@ -104,7 +104,7 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint(small_run, start
         *small_run.settings,
         f"lake.model_path={tmp_path}",
         "training.epochs=4000",
-        "training.validate_every=20",
+        "training.validate_every=5",
     )
 
     def checkpoints() -> list[int]:

@@ -46,7 +46,9 @@ def write(run, table: str, records: list[dict]) -> None:
 def sequence(item: str, days: list[date]) -> dict:
     """A row of `sequences` of two units a day."""
     arrays = {c.name: [0.0] * len(days) for c in TABLES["sequences"].columns if c.type == "array<float>"}
-    codes = {c.name: [0] * len(days) for c in TABLES["sequences"].columns if c.type == "array<tinyint>"}
+    codes = {
+        c.name: [0] * len(days) for c in TABLES["sequences"].columns if c.type in ("array<tinyint>", "array<smallint>")
+    }
     row = dict.fromkeys((c.name for c in TABLES["sequences"].columns), "-") | arrays | codes
     span = {"first_period": days[0], "last_period": days[-1], "length": len(days)}
     rest = {"quantity": [2.0] * len(days), "promotion_kinds": {}, "launched_on": None}

@@ -40,6 +40,7 @@ def test_defaults_load_and_cover_every_field():
         ("quality.max_gap_days=1.5", "quality.max_gap_days", "came 1.5"),
         ("source.reread=maybe", "source.reread", "came 'maybe'"),
         ("source.filter={sales: 3}", "source.filter.sales", "came 3"),
+        ("features.missing={default: none, warm: linear}", "features.missing.warm", "came 'linear'"),
     ],
 )
 def test_an_impossible_setting_is_refused_with_its_path_and_what_came(setting, path, came):

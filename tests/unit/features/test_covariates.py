@@ -70,11 +70,11 @@ def test_a_covariate_keeps_what_came_and_what_was_said_before(rows):
 
 
 def test_gaps_are_filled_as_each_signal_asks(rows):
-    missing = {"default": "none", "warm": "linear"}
+    missing = {"default": "none", "warm": "forward_fill"}
     found = {
         r["signal"]: r["observed"] for r in build_covariates(rows("chain"), Axis("day", day(4), 3), missing).collect()
     }
-    assert found["warm"] == [5, 11, 12, 13, 14]
+    assert found["warm"] == [5, 11, 11, 11, 14]
     assert np.isnan(found["footfall"][1])
 
 

@@ -62,7 +62,9 @@ def refused(judged: Judged) -> Counter:
     return Counter(row["rule"] for row in judged.refused.collect())
 
 
-def test_a_file_delivered_twice_counts_once(spark, tmp_path, shop, checked):
+@pytest.mark.parametrize("few", [copies.FEW, 0])  # so many keys that no executor may hold them all
+def test_a_file_delivered_twice_counts_once(spark, tmp_path, shop, checked, monkeypatch, few):
+    monkeypatch.setattr(copies, "FEW", few)
     write_lines(tmp_path / "raw" / "sales.csv", [*GOOD, "o10,a,s1,2024-03-01,many,2.5"])
     write_lines(tmp_path / "raw" / "sales_again.csv", GOOD[::-1])
     dataset = shop()
