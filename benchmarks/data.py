@@ -54,16 +54,14 @@ def run_of(log: Path, lake: Path, settings: Sequence[str] = ()) -> Run:
 def stages_inside(log: Path, lake: Path, settings: Sequence[str]) -> dict[str, dict[str, float]]:
     """Runs ingest, aggregate and features in this process; seconds and memory of each."""
     run = run_of(log, lake, settings)
-    run.spark.range(1).write.format("delta").mode("overwrite").save(
-        f"{lake}/_floor"
-    )  # the first commit of a cold JVM is nobody's work
+    # The first commit of a cold JVM is nobody's work.
+    run.spark.range(1).write.format("delta").mode("overwrite").save(f"{lake}/_floor")
     told = {}
     for name, execute in STAGES.items():
         began = time.monotonic()
         run.stage(name, execute)
         seconds = time.monotonic() - began
         told[name] = {"seconds": seconds, "peak_gib": run.progress.peak_memory} | driver_memory(run)
-    told["versions"] = {name: run.lake.version(name) for name in TABLES}
     return told
 
 

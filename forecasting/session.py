@@ -55,9 +55,8 @@ def build_session(config: Config, name: str) -> SparkSession:
         builder = builder.master(config.spark.master or f"local[{max(cores, config.training.ranks)}]")
         builder = builder.config("spark.driver.memory", config.spark.driver_memory)
         builder = builder.config("spark.sql.shuffle.partitions", config.spark.shuffle_partitions or 2 * cores)
-        builder = builder.config(
-            "spark.sql.files.minPartitionNum", 4 * cores
-        )  # else a core idles while the last task ends
+        # With a task or two a core, a core idles while the last task ends.
+        builder = builder.config("spark.sql.files.minPartitionNum", 4 * cores)
         if config.lake.path and not urlparse(config.lake.path).scheme:  # else Spark makes a folder where it was started
             builder = builder.config("spark.sql.warehouse.dir", str(Path(config.lake.path).resolve() / "_warehouse"))
         for key, value in (LOCAL_SETTINGS | delta_jars()).items():

@@ -41,9 +41,9 @@ def calendar_features(
         promotions_until: last day that the promotion plan covers, or None without one.
 
     Returns:
-        `period_start`, `weekday`, `day_of_month`, `month`, `day_of_year`; `holidays` (days of the
-        period with a public holiday or an own event), `holiday_names`, `days_to_holiday`, `days_since_holiday` (from
-        the first day of the period); `promotions_known`; `events` (names of the retail events inside, joined by "; ",
+        `period_start`, `weekday`, `day_of_month`, `month`, `day_of_year`; `holidays` (days of the period with a public
+        holiday or an own event), `holiday_names`, `days_to_holiday`, `days_since_holiday` (from the first day of the
+        period); `promotions_known`; `events` (names of the retail events inside, joined by "; ",
         or None); `days_to` and `days_since`: per row a dict from the name of every retail and own event to the days
         to the next and since the last one, 0 where the event lies inside the period. No distance exceeds FAR.
 

@@ -15,7 +15,7 @@ from forecasting.ingest.check import BROKEN, OK, RECORD, quarantined
 from forecasting.ingest.dataset import SourceSpec
 from forecasting.ingest.measures import hash_of
 
-SLICES = 64  # ranges of hashes that are compared apart from each other; few of them share a task, unless they are small
+SLICES = 64  # ranges of hashes, spread over the tasks of a shuffle: 8 bytes a row over the number of them in each
 FEW = 4_000_000  # repeated hashes that every executor may hold, some 100 MB; more are joined by a shuffle
 KEPT = "_kept"  # 1 for a row of the table as it was, 0 for one that is delivered now
 

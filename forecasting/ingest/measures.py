@@ -17,6 +17,7 @@ from forecasting.ingest.dataset import Dataset
 from forecasting.ingest.quality import Content
 
 _HASH, _DAY, _BITS = "_hash", "_day", 32
+_HALVES = _HIGH, _LOW = "hash_high", "hash_low"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Measures:
             _HASH: F.when(ok, hash_of(name)),
             _DAY: F.when(ok, F.col(day)) if day else F.lit(None).cast("date"),
             "_refused": (~ok).cast("bigint"),
-            **{f"_{rule}": breaks.cast("bigint") for rule, breaks in broken.items()},
+            **{f"_warned_{rule}": breaks.cast("bigint") for rule, breaks in broken.items()},
         }
         totals = (
             F.count(F.lit(1)).alias("rows_in"),
@@ -51,7 +52,7 @@ class Measures:
             *_halves(F.col(_HASH)),
             F.min(_DAY).alias("first_day"),
             F.max(_DAY).alias("last_day"),
-            *(F.sum(f"_{rule}").alias(rule) for rule in broken),
+            *(F.sum(f"_warned_{rule}").alias(rule) for rule in broken),
         )
         return cls(marks, totals)
 
@@ -68,7 +69,7 @@ class Measures:
 def told(totals: Mapping[str, Any]) -> dict[str, Any]:
     """What an observation found, with `hash_sum` made of its halves, and 0 for sums of no rows."""
     days = {name: totals[name] for name in ("first_day", "last_day")}
-    counts = {name: value or 0 for name, value in totals.items() if name not in days and not name.startswith("hash_")}
+    counts = {name: value or 0 for name, value in totals.items() if name not in (*days, *_HALVES)}
     return counts | days | {"hash_sum": _joined(totals)}
 
 
@@ -95,8 +96,8 @@ def content_in(table: DataFrame, name: str) -> Content:
 def _halves(hash_: Column) -> tuple[Column, Column]:
     """The sum of 64-bit numbers as two sums that do not overflow below two thousand million rows; a decimal costs more."""
     low = hash_.bitwiseAND(F.lit(2**_BITS - 1))
-    return F.sum(F.shiftright(hash_, _BITS)).alias("hash_high"), F.sum(low).alias("hash_low")
+    return F.sum(F.shiftright(hash_, _BITS)).alias(_HIGH), F.sum(low).alias(_LOW)
 
 
 def _joined(halves: Mapping[str, Any]) -> int:
-    return ((halves["hash_high"] or 0) << _BITS) + (halves["hash_low"] or 0)
+    return ((halves[_HIGH] or 0) << _BITS) + (halves[_LOW] or 0)

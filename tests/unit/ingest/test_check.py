@@ -67,7 +67,12 @@ def test_a_warning_is_counted_and_its_row_accepted(shop, lines):
         ]
     )
     dataset = shop(
-        {"rules": [{"name": "cheap", "expression": "revenue < 100", "expected": "-", "severity": "warning"}]}
+        {
+            "rules": [
+                {"name": name, "expression": "revenue < 100", "expected": "-", "severity": "warning"}
+                for name in ("cheap", "day", "hash_of_day")  # names of the user's choice, also those that we use inside
+            ]
+        }
     )
     frame = check.check_source(raw, dataset, "sales")
     found = Measures.of(dataset, "sales").by_query(frame)
@@ -80,6 +85,8 @@ def test_a_warning_is_counted_and_its_row_accepted(shop, lines):
         "revenue_without_units": 1,
         "quantity_whole": 2,
         "cheap": 0,
+        "day": 0,
+        "hash_of_day": 0,
     }
 
     observed = Observation()
