@@ -22,6 +22,7 @@ DELTA_SETTINGS = {
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.legacy.parquet.nanosAsLong": "true",  # nanosecond timestamps arrive as integers; the dataset's YAML says so
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # the old default has no statistics to skip row groups by
     "spark.sql.csv.parser.columnPruning.enabled": "false",  # a malformed line is found whichever columns are read
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",  # of narrow rows; rows with arrays are limited by their bytes

@@ -35,8 +35,9 @@ def execute(run: Run) -> Figures:
     demand = demand.where(F.col("period_start") <= F.lit(axis.last))
 
     history = histories(demand, axis.grain, demand.count())
-    sequences = build_sequences(history, facts(run, axis), axis, config.demand)
-    lake.write(with_lineage(sequences, **lineage), "sequences")
+    with run.shuffling(lake.bytes_of("demand")):
+        sequences = build_sequences(history, facts(run, axis), axis, config.demand)
+        lake.write(with_lineage(sequences, **lineage), "sequences")
     lake.write(with_lineage(category_prices(demand, products), **lineage), "category_prices")
     write_covariates(run, axis, lineage)
     periods = write_calendars(run, axis, lineage)
