@@ -167,6 +167,7 @@ COVARIATES = Table(
     skipping=("signal",),
 )
 _AHEAD = "`length` + horizon values"
+_PROMOTED = f"{_AHEAD}, null for a series without promotions"
 SEQUENCES = Table(
     "sequences",
     "gold",
@@ -205,22 +206,24 @@ SEQUENCES = Table(
         Column("views", "array<float>", "times the item was looked at; `length` values", role="past"),
         Column("carts", "array<float>", "times it was put into a basket; `length` values", role="past"),
         Column("customers", "array<float>", "different customers who looked at it; `length` values", role="past"),
-        required("display", "array<float>", f"share of locations with a display; {_AHEAD}", "known future"),
-        required("mailer", "array<float>", f"share of locations with a mailer; {_AHEAD}", "known future"),
-        required("promotion", "array<float>", f"share of locations with any promotion; {_AHEAD}", "known future"),
-        required("promotion_depth", "array<float>", f"planned share off the list price; {_AHEAD}", "known future"),
-        required(
+        Column("display", "array<float>", f"share of locations with a display; {_PROMOTED}", role="known future"),
+        Column("mailer", "array<float>", f"share of locations with a mailer; {_PROMOTED}", role="known future"),
+        Column("promotion", "array<float>", f"share of locations with any promotion; {_PROMOTED}", role="known future"),
+        Column(
+            "promotion_depth", "array<float>", f"planned share off the list price; {_PROMOTED}", role="known future"
+        ),
+        Column(
             "promotion_periods_left",
             "array<float>",
-            f"periods that the promotion in force lasts, this one included; {_AHEAD}",
-            "known future",
+            f"periods that the promotion in force lasts, this one included; {_PROMOTED}",
+            role="known future",
         ),
-        required(
+        Column(
             "promotion_announced",
             "array<smallint>",
             "periods ahead by which all promotions of a period had been announced, 32767 where none says when; a forecast made "
-            f"earlier does not see them; {_AHEAD}",
-            "known future",
+            f"earlier does not see them; {_PROMOTED}",
+            role="known future",
         ),
         required(
             "promotion_kinds",

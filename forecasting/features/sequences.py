@@ -139,15 +139,16 @@ def _past(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: 
 def _known(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str) -> dict[str, pa.Array]:
     spans = Spans(batch["spans"], first, lengths, grain)
     own, general = (Spans(batch[name], first, lengths, grain).price() for name in ("prices", "general_prices"))
+    promoted = pc.greater(batch["spans"].value_lengths().fill_null(0), 0)
     priced = pc.or_(batch["prices"].is_valid(), batch["general_prices"].is_valid())
     values = {name: spans.share_of(name) for name in STRENGTHS} | {
         "promotion": spans.share_of("share"),
         "promotion_depth": spans.depth(),
         "promotion_periods_left": spans.periods_left(),
+        "promotion_announced": spans.announced(),
     }
-    return {name: lists(value, lengths) for name, value in values.items()} | {
+    return {name: _where(promoted, lists(value, lengths)) for name, value in values.items()} | {
         "promotion_kinds": _map_of(spans.kinds(), lengths),
-        "promotion_announced": lists(spans.announced(), lengths),
         "planned_price": _where(priced, lists(np.where(own > 0, own, general), lengths)),
     }
 

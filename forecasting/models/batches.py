@@ -79,10 +79,10 @@ def _lay(lists: pa.Array, first: np.ndarray, axis: np.ndarray) -> np.ndarray:
     """Ragged arrays on an axis: [series, len(axis)], 0 where a series has no value.
 
     Args:
-        lists: one list of floats per series, whose first value belongs to period `first`.
+        lists: one list of numbers per series, whose first value belongs to period `first`; null for none.
         first: [series]; axis: [width] numbers of periods.
     """
-    lengths = np.asarray(pc.list_value_length(lists))
+    lengths = np.asarray(pc.list_value_length(lists).fill_null(0))
     flat = lists.flatten().to_numpy(zero_copy_only=False)
     index = axis - first[:, None]
     inside = (index >= 0) & (index < lengths[:, None])

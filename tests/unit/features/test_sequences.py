@@ -113,7 +113,8 @@ def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark):
 def test_what_the_dataset_does_not_deliver_is_null_or_empty(spark):
     (a,) = sequences_of(spark, [("a", "s", FIRST, 1.0, 2.0, 0.0)], Axis("day", LAST, 1)).values()
     assert (a["views"], a["planned_price"], a["location_group"]) == (None, None, None)
-    assert (a["calendar"], a["promotion_kinds"], a["promotion"]) == ("US", {}, [0, 0, 0, 0, 0])
+    assert (a["calendar"], a["promotion_kinds"]) == ("US", {})
+    assert (a["promotion"], a["promotion_depth"], a["promotion_announced"], a["display"]) == (None,) * 4
 
 
 def test_four_kinds_of_nothing_are_told_apart(spark):

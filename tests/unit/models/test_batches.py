@@ -45,6 +45,17 @@ def test_promotions_announced_behind_the_origin_are_not_seen():
     assert all_of_them[:, width + 3 :].any() and not seen[:, width + 3 :].any()
 
 
+def test_a_series_without_promotions_has_none_on_any_day():
+    batch = small_sequences(3)
+    for name in (*KNOWN, ANNOUNCED):
+        values = batch[name].to_pylist()
+        without = pa.array([values[0], None, values[2]], batch[name].type)
+        batch = batch.set_column(batch.schema.get_field_index(name), name, without)
+    known, before = (to_block(b, small_spec(), ORIGIN, 40).known for b in (batch, small_sequences(3)))
+    assert not known[1].any() and before[1].any()
+    np.testing.assert_array_equal(known[[0, 2]], before[[0, 2]])
+
+
 def test_static_values_not_seen_in_training_are_unknown():
     codes = encode_static(small_sequences(4), dict.fromkeys(STATIC, ("a", "b")))
     assert codes.tolist() == [[1] * 6, [2] * 6, [0] * 6, [0] * 6]
