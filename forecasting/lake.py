@@ -143,11 +143,16 @@ class Lake:
         Raises:
             LakeError: a column of the contract is missing or one too many came.
         """
-        condition = " AND ".join(among(column, value) for column, value in (replacing or {}).items())
+        condition = _all_among(replacing or {})
         options = {"replaceWhere": condition, "mergeSchema": "true"} if condition else {"overwriteSchema": "true"}
         if note is not None:
             options["userMetadata"] = json.dumps(note)
         self._save(df, TABLES[table], "overwrite", options)
+
+    def delete(self, table: str, of: dict[str, Any]) -> None:
+        """Takes the rows with these values, `{column: value, or list of values}`, out of a table, which is there afterwards."""
+        self._create(TABLES[table])
+        self._target(table).delete(_all_among(of))
 
     def log(self, df: DataFrame, table: str) -> None:
         """Adds rows about what happened, to a table of which no row is ever replaced."""
@@ -315,6 +320,10 @@ class Lake:
                 f"Table {self._reference(table)}: expected to exist, came none. Run the job that writes it first; "
                 "`forecasting run` runs them all."
             )
+
+
+def _all_among(values: dict[str, Any]) -> str:
+    return " AND ".join(among(column, value) for column, value in values.items())
 
 
 def with_lineage(df: DataFrame, **values: Any) -> DataFrame:

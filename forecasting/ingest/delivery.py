@@ -64,7 +64,7 @@ def finish_whole(lake: Lake, sources: list[Whole], limits: QualityConfig, lineag
     if refused:  # only sources with such rows are read once more
         _quarantine(lake, reduce(DataFrame.union, refused), {"source": names}, WHOLE, lineage)
     else:
-        lake.write(lake.frame([], "quarantine"), "quarantine", replacing={"source": names})
+        lake.delete("quarantine", {"source": names})
     for source in sources:
         source.judged.release()
     broken = broken_rules(lake, names, WHOLE)
@@ -125,10 +125,12 @@ def deliver(
         if replaced is not None:
             gone = content_in(replaced, name)
             refused = refused.unionByName(_superseded_rows(replaced, name))
-        if first or gone.rows or measured["rows_quarantined"] or broken_rules(lake, [name], delivery):
-            where = {} if first else {"delivery": delivery}
-            _quarantine(lake, refused, {"source": name} | where, delivery, lineage)
+        mine = {"source": name} if first else {"source": name, "delivery": delivery}
+        if gone.rows or measured["rows_quarantined"]:
+            _quarantine(lake, refused, mine, delivery, lineage)
             broken = broken_rules(lake, [name], delivery).get(name, {})
+        else:
+            lake.delete("quarantine", mine)
     finally:
         judged.release()
     quality = quality_of(
@@ -149,7 +151,7 @@ def deliver(
         raise
     note_quality(lake, [quality], lineage)
     if taken:
-        lake.write(lake.frame([], "quarantine"), "quarantine", replacing={"source": name, "delivery": taken})
+        lake.delete("quarantine", {"source": name, "delivery": taken})
     return quality
 
 
