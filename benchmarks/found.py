@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from pyspark.sql import DataFrame
@@ -16,6 +17,8 @@ from forecasting.states import State
 Figure = tuple[str, float, str]
 SERIES = ["item_id", "location_id"]
 NEAR = 60  # days by which a change of level may be confirmed after it began
+#: Lines a day that a series expects, before anything happened to it.
+PACES = {"under_1_a_day": "rate < 1", "1_to_5_a_day": "rate BETWEEN 1 AND 5", "over_5_a_day": "rate > 5"}
 
 
 def found_of_truth(run: Run, log: Path) -> list[Figure]:
@@ -23,8 +26,8 @@ def found_of_truth(run: Run, log: Path) -> list[Figure]:
     days = _days(run).cache()
     told: list[Figure] = [*_duplicates(run, log), *_idle_days(run, log)]
     told += _stock_outs(run, log, days)
-    told += _events(run, log, days, "outliers", Treatment.FLAGGED, 0)
-    told += _events(run, log, days, "shifts", Treatment.LEVEL_SHIFT, NEAR)
+    told += _events(run, log, days, "outliers", Treatment.FLAGGED, 0, {})
+    told += _events(run, log, days, "shifts", Treatment.LEVEL_SHIFT, NEAR, PACES)
     return told
 
 
@@ -76,16 +79,9 @@ def _stock_outs(run: Run, log: Path, days: DataFrame) -> list[Figure]:
     both = true.join(told_days, on=[*SERIES, "day"], how="left")
     found = F.count_if(F.col("state").isNotNull()) >= F.count(F.lit(1)) / 2
     per_spell = both.groupBy("spell", "snapshots", "rate").agg(found.alias("found")).cache()
-    told: list[Figure] = []
-    for label, chosen in (
-        ("counted", F.col("snapshots")),
-        ("inferred_under_1_a_day", ~F.col("snapshots") & (F.col("rate") < 1)),
-        ("inferred_1_to_5_a_day", ~F.col("snapshots") & F.col("rate").between(1, 5)),
-        ("inferred_over_5_a_day", ~F.col("snapshots") & (F.col("rate") > 5)),
-    ):
-        counted = _one(per_spell.where(chosen), hit=F.count_if("found"), true=F.count(F.lit(1)))
-        if counted["true"]:
-            told.append((f"stock_outs_{label}_found", counted["hit"] / counted["true"], f"of {counted['true']}"))
+    told = _found(per_spell.where("snapshots"), "stock_outs_counted")
+    for pace, chosen in PACES.items():
+        told += _found(per_spell.where(f"NOT snapshots AND {chosen}"), f"stock_outs_inferred_{pace}")
     inferred = told_days.where(F.col("state") == State.OUT_OF_STOCK_INFERRED)
     false = inferred.join(true.select(*SERIES, "day"), on=[*SERIES, "day"], how="left_anti").count()
     total = _one(run.lake.read("sequences"), days=F.sum("length"))["days"]
@@ -94,17 +90,25 @@ def _stock_outs(run: Run, log: Path, days: DataFrame) -> list[Figure]:
     return told
 
 
-def _events(run: Run, log: Path, days: DataFrame, name: str, treatment: Treatment, near: int) -> list[Figure]:
-    """Events of single days that were found within `near` days, and marks without an event as a rate per series and year."""
-    true = _truth(run, log, name).select(*SERIES, F.col("day").alias("began"))
+def _found(events: DataFrame, name: str) -> list[Figure]:
+    """Share of events with `found`, if there are any."""
+    counted = _one(events, hit=F.count_if("found"), true=F.count(F.lit(1)))
+    return [(f"{name}_found", counted["hit"] / counted["true"], f"of {counted['true']}")] if counted["true"] else []
+
+
+def _events(
+    run: Run, log: Path, days: DataFrame, name: str, treatment: Treatment, near: int, parts: Mapping[str, str]
+) -> list[Figure]:
+    """Events of single days that were found within `near` days, all and in parts; and marks without an event as a rate per
+    series and year."""
+    true = _truth(run, log, name).withColumnRenamed("day", "began")
     marked = days.where(F.col("treatment") == treatment).select(*SERIES, "day")
-    late = F.datediff("day", "began")
-    pairs = true.join(marked, on=SERIES, how="inner").where(late.between(0, near))
-    hits = pairs.select(*SERIES, "began").distinct().count()
-    right = pairs.select(*SERIES, "day").distinct().count()
+    pairs = true.join(marked, on=SERIES, how="inner").where(F.datediff("day", "began").between(0, near))
+    hits = pairs.select(*SERIES, "began", F.lit(True).alias("found")).distinct()
+    events = true.join(hits, on=[*SERIES, "began"], how="left").cache()
+    told = _found(events, name)
+    for part, chosen in parts.items():
+        told += _found(events.where(chosen), f"{name}_{part}")
     total = _one(run.lake.read("sequences"), days=F.sum("length"))["days"]
-    false = marked.count() - right
-    return [
-        (f"{name}_found", hits / max(1, true.count()), f"of {true.count()}"),
-        (f"{name}_false", false / (total / 365.25), "a series and year"),
-    ]
+    false = marked.count() - pairs.select(*SERIES, "day").distinct().count()
+    return [*told, (f"{name}_false", false / (total / 365.25), "a series and year")]

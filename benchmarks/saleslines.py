@@ -143,7 +143,7 @@ def _shift(expected: np.ndarray, rate: np.ndarray, draw: Random) -> pd.DataFrame
     since, factor = draw.integers(days // 4, 3 * days // 4, len(rows)), draw.choice([2.5, 0.4], len(rows))
     for row, first, times in zip(rows, since, factor, strict=True):
         expected[row, first:] *= times
-    return pd.DataFrame({"at": rows, "when": since, "factor": factor})
+    return pd.DataFrame({"at": rows, "when": since, "factor": factor, "rate": rate[rows]})
 
 
 def _run_out(rate: np.ndarray, days: int, draw: Random) -> tuple[np.ndarray, pd.DataFrame]:
