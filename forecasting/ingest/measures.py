@@ -16,14 +16,14 @@ from forecasting.ingest.check import BROKEN, OK, RECORD
 from forecasting.ingest.dataset import Dataset
 from forecasting.ingest.quality import Content
 
-_HASH, _DAY, _BITS = "_hash", "_day", 32
-_HALVES = _HIGH, _LOW = "hash_high", "hash_low"
+_HASH, _DAY, _WARNED, _BITS = "_hash", "_day", "_warned_", 32
+_HIGH, _LOW = "hash_high", "hash_low"
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Of checked rows: `rows_in`, `rows_quarantined`, `first_day`, `last_day`, one count per rule of severity warning, and
-    `hash_sum` of accepted rows, which is the same for any order of rows.
+    """Of checked rows: `rows_in`, `rows_quarantined`, `first_day`, `last_day`, `warnings` (rows that break a rule of that
+    severity, by rule), and `hash_sum` of accepted rows, which is the same for any order of rows.
 
     Each row is marked first, in the code that Spark generates for the whole plan; an observation, which is not part of that
     code, is left with sums of plain columns.
@@ -44,7 +44,7 @@ class Measures:
             _HASH: F.when(ok, hash_of(name)),
             _DAY: F.when(ok, F.col(day)) if day else F.lit(None).cast("date"),
             "_refused": (~ok).cast("bigint"),
-            **{f"_warned_{rule}": breaks.cast("bigint") for rule, breaks in broken.items()},
+            **{_WARNED + rule: breaks.cast("bigint") for rule, breaks in broken.items()},
         }
         totals = (
             F.count(F.lit(1)).alias("rows_in"),
@@ -52,7 +52,7 @@ class Measures:
             *_halves(F.col(_HASH)),
             F.min(_DAY).alias("first_day"),
             F.max(_DAY).alias("last_day"),
-            *(F.sum(f"_warned_{rule}").alias(rule) for rule in broken),
+            *(F.sum(_WARNED + rule).alias(_WARNED + rule) for rule in broken),
         )
         return cls(marks, totals)
 
@@ -67,10 +67,11 @@ class Measures:
 
 
 def told(totals: Mapping[str, Any]) -> dict[str, Any]:
-    """What an observation found, with `hash_sum` made of its halves, and 0 for sums of no rows."""
+    """What an observation found, as `Measures` names it; sums of no rows are 0."""
+    warned = {name.removeprefix(_WARNED): rows or 0 for name, rows in totals.items() if name.startswith(_WARNED)}
+    counts = {name: totals[name] or 0 for name in ("rows_in", "rows_quarantined")}
     days = {name: totals[name] for name in ("first_day", "last_day")}
-    counts = {name: value or 0 for name, value in totals.items() if name not in (*days, *_HALVES)}
-    return counts | days | {"hash_sum": _joined(totals)}
+    return counts | days | {"warnings": warned, "hash_sum": _joined(totals)}
 
 
 def content_of(name: str) -> list[str]:

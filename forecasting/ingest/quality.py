@@ -70,7 +70,6 @@ def quality_of(
         days: of the bronze table after it.
         started: when the run started.
     """
-    known = ("rows_in", "rows_quarantined", "hash_sum", "first_day", "last_day")
     return {
         "source": source,
         "delivery": delivery,
@@ -78,7 +77,7 @@ def quality_of(
         "rows_accepted": measured["rows_in"] - measured["rows_quarantined"],
         "rows_quarantined": measured["rows_quarantined"],
         "broken": dict(broken),
-        "warnings": {rule: count for rule, count in measured.items() if rule not in known and count},
+        "warnings": {rule: rows for rule, rows in measured["warnings"].items() if rows},
         "first_day": measured["first_day"],
         "last_day": measured["last_day"],
         "age_days": (started.date() - days.newest).days if days.newest else None,

@@ -17,8 +17,7 @@ MEASURED = {
     "hash_sum": -7,
     "first_day": date(2024, 3, 1),
     "last_day": date(2024, 3, 5),
-    "odd": 3,
-    "even": 0,
+    "warnings": {"odd": 3, "even": 0},
 }
 
 
