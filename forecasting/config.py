@@ -202,6 +202,7 @@ class SparkConfig(Section):
     master: str | None
     driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
     shuffle_partitions: Positive | None
+    packages: tuple[str, ...]
 
 
 class Config(Section):

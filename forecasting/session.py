@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib.resources import as_file
 from pathlib import Path
 from urllib.parse import urlparse
@@ -60,7 +61,7 @@ def build_session(config: Config, name: str) -> SparkSession:
         builder = builder.config("spark.sql.files.minPartitionNum", 4 * cores)
         if config.lake.path and not urlparse(config.lake.path).scheme:  # else Spark makes a folder where it was started
             builder = builder.config("spark.sql.warehouse.dir", str(Path(config.lake.path).resolve() / "_warehouse"))
-        for key, value in (LOCAL_SETTINGS | delta_jars()).items():
+        for key, value in (LOCAL_SETTINGS | delta_jars(config.spark.packages)).items():
             builder = builder.config(key, value)
         with as_file(conf_file("log4j2.properties")) as quiet:
             builder = builder.config(
@@ -72,16 +73,20 @@ def build_session(config: Config, name: str) -> SparkSession:
     return builder.getOrCreate()
 
 
-def delta_jars() -> dict[str, str]:
-    """The setting that brings Delta's jars: files of the local cache if they are there, else Maven coordinates."""
+def delta_jars(packages: Sequence[str] = ()) -> dict[str, str]:
+    """The settings that bring Delta's jars, files of the local cache if they are there, else by Maven; and further packages."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = Path(
         os.environ.get("FORECASTING_DELTA_JARS") or cache / "demand-forecasting" / f"delta-jars-{DELTA_VERSION}"
     )
     jars = sorted(folder.glob("*.jar"))
-    if jars:
-        return {"spark.jars": ",".join(jar.resolve().as_uri() for jar in jars)}
-    return {"spark.jars.packages": f"io.delta:delta-spark_4.2_2.13:{DELTA_VERSION}"}
+    if not jars:
+        packages = (f"io.delta:delta-spark_4.2_2.13:{DELTA_VERSION}", *packages)
+    settings = {
+        "spark.jars": ",".join(jar.resolve().as_uri() for jar in jars),
+        "spark.jars.packages": ",".join(packages),
+    }
+    return {key: value for key, value in settings.items() if value}
 
 
 def _is_embedded() -> bool:

@@ -6,9 +6,11 @@ import re
 from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError
+from pyspark import __version__ as spark_version
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.streaming import DataStreamReader
 
 from forecasting.errors import SourceError
 from forecasting.ingest.dataset import Dataset, Lookup, SourceSpec
@@ -36,12 +38,12 @@ def read_stream(spark: SparkSession, dataset: Dataset, name: str, path: str | No
     """The raw rows of a source that arrives as a stream, as they are delivered, with `source_file`; not yet `shaped`.
 
     Raises:
-        SourceError: no file yet, an empty file, a file of another format.
+        SourceError: no file yet, an empty file, a file of another format, no connector to Kafka.
     """
     source = dataset.sources[name]
     reader = spark.readStream.options(**source.options)
     if source.format == "kafka":
-        received = reader.format("kafka").load()
+        received = _received(reader, name, source)
         origin = F.concat_ws(" ", F.lit("kafka"), "topic", F.col("partition").cast("string"))
         return received.select(F.col("value").cast("string").alias("value"), origin.alias(FILE))
     location = location_of(dataset, source, path)
@@ -108,6 +110,18 @@ def _readable(spark: SparkSession, name: str, format_: str, options: dict[str, s
     if not [column for column in raw.columns if column != CORRUPT]:
         raise SourceError(f"Source {name}, {location}: expected a {format_} file with columns, came an empty one.")
     return raw
+
+
+def _received(reader: DataStreamReader, name: str, source: SourceSpec) -> DataFrame:
+    """Messages of topics, from the first one on that they still hold."""
+    try:
+        return reader.options(**{"startingOffsets": "earliest"} | source.options).format("kafka").load()
+    except PySparkException as error:
+        raise SourceError(
+            f"Source {name}: expected messages of Kafka, came: {first_line(error)}. Check the source's options, such as "
+            "kafka.bootstrap.servers and subscribe. Spark's connector comes with --set 'spark.packages=["
+            f"org.apache.spark:spark-sql-kafka-0-10_2.13:{spark_version}]', on a cluster with --packages."
+        ) from error
 
 
 def _loaded(spark: SparkSession, format_: str, options: dict[str, str], location: str) -> DataFrame:
