@@ -41,16 +41,10 @@ TINY = (
     "training.validation_series=64",
     "training.xla=false",
 )
-#: Queries of a few rows: to generate code for them takes longer than to interpret them. What runs in processes of its own, the
-#: cluster above all, generates code as it does for users.
-QUICK = {
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-    "spark.databricks.delta.snapshotPartitions": "1",
-}
 _schemas = itertools.count()
 
 # In the environment, so that the JVMs of subprocesses get them too.
+os.environ["SPARK_CONF_DIR"] = str(Path(__file__).with_name("spark"))
 os.environ["SPARK_SUBMIT_OPTS"] = f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} {DRIVER_OPTIONS}"
 
 
@@ -72,8 +66,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """The one session of all tests in this process; jobs that run in this process use it too."""
     config = load_config(settings=[*TINY, f"lake.path={tmp_path_factory.mktemp('session')}"])
     session = build_session(config, "tests")
-    for key, value in QUICK.items():
-        session.conf.set(key, value)
+    session.conf.set("spark.databricks.delta.snapshotPartitions", "1")  # of tables with a few commits
     yield session
     session.stop()
 

@@ -107,6 +107,9 @@ def submit(master: str, archive: Path, job: str, settings: list[str]) -> None:
         "spark.sql.shuffle.partitions": "2",
         "spark.databricks.delta.snapshotPartitions": "2",
         "spark.executor.extraJavaOptions": JVM_OPTIONS,
+        # As for users: other tests interpret.
+        "spark.sql.codegen.wholeStage": "true",
+        "spark.sql.codegen.factoryMode": "FALLBACK",
     }
     command = [str(spark_home() / "bin" / "spark-submit"), "--master", master, "--driver-memory", "1g"]
     command += [part for key, value in spark.items() for part in ("--conf", f"{key}={value}")]

@@ -44,7 +44,8 @@ def with_more_sold_after(origin: date, source: Path, folder: Path) -> Path:
     return folder
 
 
-def test_the_future_changes_no_forecast(small_run, small_sales, make_config, tmp_path):
+def test_the_future_changes_no_forecast(small_run, small_sales, make_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(ingest, "SOURCES", ("sales",))  # the others are in the copy
     settings = small_run.copied_to(tmp_path)
     mine = table(small_run.run.lake.folder, "backtest_forecasts")
     changed = with_more_sold_after(mine["forecast_origin"].iloc[0], small_sales, tmp_path / "source")
