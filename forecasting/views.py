@@ -23,6 +23,9 @@ _NEXT = {
 }
 
 
+_YEAR = {"day": 365, "week": 52, "month": 12}
+
+
 def _words(words: tuple[str, ...] | list[str]) -> str:
     return f"array({', '.join(repr(word) for word in words)})"
 
@@ -32,9 +35,23 @@ def _demand_history(table: Callable[[str], str], grain: str) -> str:
     return f"""
         SELECT item_id, location_id, {_NEXT[grain]} AS period_start, p.quantity,
                element_at({states}, p.state + 1) AS state, p.cleaned,
-               nullif(element_at({_words(_TREATMENTS)}, p.treatment + 1), '') AS treatment, p.price, p.discount
+               nullif(element_at({_words(_TREATMENTS)}, p.treatment + 1), '') AS treatment, p.price, p.discount,
+               datediff({_NEXT[grain]}, coalesce(launched_on, first_period)) AS age_days
         FROM {table("sequences")}
         LATERAL VIEW posexplode(arrays_zip(quantity, state, cleaned, treatment, price, discount)) AS at, p"""
+
+
+def _price_history(table: Callable[[str], str], grain: str) -> str:
+    return f"""
+        SELECT item_id, location_id, s.period_start, s.price, s.price / c.price AS price_to_category,
+               s.price / avg(s.price) OVER (
+                   PARTITION BY item_id, location_id ORDER BY s.period_start
+                   ROWS BETWEEN {_YEAR[grain]} PRECEDING AND 1 PRECEDING
+               ) AS price_to_past
+        FROM (
+            SELECT item_id, location_id, category, {_NEXT[grain]} AS period_start, nullif(p, 0) AS price
+            FROM {table("sequences")} LATERAL VIEW posexplode(price) AS at, p
+        ) s LEFT JOIN {table("category_prices")} c ON c.category = s.category AND c.period_start = s.period_start"""
 
 
 @dataclass(frozen=True)
@@ -49,8 +66,14 @@ class View:
 VIEWS: Mapping[str, View] = {
     "demand_history": View(
         "Demand of every series and period from its first sale on, without gaps: what was sold, what kind of nothing a period "
-        "without sales was, and demand as cleaned, with what was done.",
+        "without sales was, demand as cleaned, with what was done, and the days since launch, or else since the first sale.",
         ("sequences",),
         _demand_history,
+    ),
+    "price_history": View(
+        "List price of every series and period as last seen, as a ratio to the mean of what its category sold in that period, and "
+        "as a ratio to its own mean over the year before. Known of a period once it is over.",
+        ("sequences", "category_prices"),
+        _price_history,
     ),
 }

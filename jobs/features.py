@@ -34,11 +34,11 @@ def execute(run: Run) -> Figures:
     axis = Axis(config.series.grain, last_whole(last_day, config.series.grain), config.forecast.horizon)
     demand = demand.where(F.col("period_start") <= F.lit(axis.last))
 
+    lake.write(with_lineage(category_prices(demand, products), **lineage), "category_prices")
     history = histories(demand, axis.grain, demand.count())
     with run.shuffling(lake.bytes_of("demand")):
         sequences = build_sequences(history, facts(run, axis), axis, config.demand)
         lake.write(with_lineage(sequences, **lineage), "sequences")
-    lake.write(with_lineage(category_prices(demand, products), **lineage), "category_prices")
     write_covariates(run, axis, lineage)
     periods = write_calendars(run, axis, lineage)
     return {"series": lake.read("sequences").count(), "periods": periods, "data_version": basis.data_version}
@@ -53,6 +53,7 @@ def facts(run: Run, axis: Axis) -> Facts:
     spans, place_spans = promotion_spans(lake.read_or_empty("promotions"), locations, level)
     return Facts(
         products=lake.read_or_empty("products"),
+        category_prices=lake.read("category_prices"),
         calendar=run.config.features.calendar,
         places=places(locations, run.config.features, level),
         spans=spans,

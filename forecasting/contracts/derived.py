@@ -130,7 +130,7 @@ CALENDAR_FEATURES = Table(
 CATEGORY_PRICES = Table(
     "category_prices",
     "gold",
-    "Mean list price of what a category sold in a period: against it a price is high or low.",
+    "Mean list price of what a category sold in a period. The view price_history holds the prices of series against it.",
     (
         required("category", "string", "products.category"),
         required("period_start", "date", "first day of the period"),
@@ -234,6 +234,12 @@ SEQUENCES = Table(
         Column("planned_price", "array<float>", f"list price as planned, 0 unknown; {_AHEAD}", role="known future"),
         *PRODUCT_ATTRIBUTES,
         Column("launched_on", "date", "first day on which the item can be sold", role="static"),
+        Column(
+            "price_band",
+            "string",
+            "low, middle or high: list price in first_period, below 0.8, up to or above 1.2 of the category's mean then; null unknown",
+            role="static",
+        ),
         Column("location_group", "string", "group of the location; null above the level of locations", role="static"),
         required("calendar", "string", "rows of calendar_features that hold for the series", "static"),
         required(

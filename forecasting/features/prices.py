@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from forecasting.demand.aggregate import MONEY_PARTS, exact_sum
@@ -23,3 +23,10 @@ def category_prices(demand: DataFrame, products: DataFrame) -> DataFrame:
     return of_category.agg(
         (exact_sum(F.col("price"), MONEY_PARTS) / F.count("price")).alias("price"), F.count(F.lit(1)).alias("series")
     )
+
+
+def price_band(price: Column, category_price: Column) -> Column:
+    """What an item costs beside its category: low below 0.8 of the mean price there, high above 1.2, else middle; null where
+    one of them is unknown."""
+    ratio = price / F.nullif(category_price, F.lit(0))
+    return F.when(ratio < 0.8, "low").when(ratio > 1.2, "high").when(ratio.isNotNull(), "middle")

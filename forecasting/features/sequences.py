@@ -23,6 +23,7 @@ from forecasting.demand.regression import refit_every
 from forecasting.features.behaviour import BEHAVIOUR
 from forecasting.features.history import MEASURES
 from forecasting.features.plans import STRENGTHS, Spans
+from forecasting.features.prices import price_band
 from forecasting.features.ragged import Ragged, blocks, lists
 from forecasting.periods import SEASON, position
 from forecasting.states import NO_RECORD, State, with_inferred
@@ -51,12 +52,14 @@ class Axis:
 class Facts:
     """What is known of series, beside their demand; frames without rows for what the dataset does not deliver.
 
-    products: bronze `products`. calendar: that of series whose places have none of their own. places: `location_id`, `location_group`, `calendar`. spans, place_spans: as
-    `plans.promotion_spans` gives them. prices: as `plans.price_spans`. behaviour: as `behaviour.behaviour_lists`. idle: as
-    `location_days.idle_periods`. out_of_stock: as `stock.empty_periods`.
+    products: bronze `products`. category_prices: as `prices.category_prices`. calendar: that of series whose places have none
+    of their own. places: `location_id`, `location_group`, `calendar`. spans, place_spans: as `plans.promotion_spans` gives
+    them. prices: as `plans.price_spans`. behaviour: as `behaviour.behaviour_lists`. idle: as `location_days.idle_periods`.
+    out_of_stock: as `stock.empty_periods`.
     """
 
     products: DataFrame
+    category_prices: DataFrame
     calendar: str
     places: DataFrame
     spans: DataFrame
@@ -82,12 +85,25 @@ def build_sequences(history: DataFrame, facts: Facts, axis: Axis, demand: Demand
     for of_places in (facts.place_spans, facts.idle, facts.places):
         series = series.join(F.broadcast(of_places), on="location_id", how="left")
     series = series.join(facts.products.select("item_id", *ATTRIBUTES), on="item_id", how="left")
+    series = _with_price_band(series, facts.category_prices)
     none = F.array().cast(series.schema["place_spans"].dataType)
     spans = F.concat(F.coalesce("spans", none), F.coalesce("place_spans", none))
     calendar = F.coalesce("calendar", F.lit(facts.calendar))
     series = series.withColumns({"spans": spans, "calendar": calendar}).drop("place_spans")
     dense = series.mapInArrow(_densify(axis, demand), _DENSE_SCHEMA)
     return dense.select(*(F.lit(axis.last).alias(c.name) if c.name == "last_period" else c.name for c in _COLUMNS))
+
+
+def _with_price_band(series: DataFrame, category_prices: DataFrame) -> DataFrame:
+    """The band of the first period's price: known of a series from its first period on, and never another."""
+    first = {name: F.get(name, F.lit(0)) for name in MEASURES}
+    listed = first["revenue"] + first["discount"]
+    price = F.when((first["quantity"] > 0) & (listed > 0), listed / first["quantity"])
+    beside = category_prices.select(
+        "category", F.col("period_start").alias("first_period"), F.col("price").alias("_usual")
+    )
+    both = series.join(beside, on=["category", "first_period"], how="left")
+    return both.withColumn("price_band", price_band(price, F.col("_usual"))).drop("_usual")
 
 
 _COLUMNS = tuple(column for column in SEQUENCES.columns if column.name not in ("data_version", "run_id"))
@@ -113,7 +129,7 @@ def dense_batch(batch: pa.RecordBatch, axis: Axis, demand: DemandConfig) -> pa.R
     cleaned = _cleaned(past["quantity"], past["state"], lengths, demand, SEASON[axis.grain])
     known = _known(batch, first, lengths + axis.horizon, axis.grain)
     columns = {
-        **{name: batch[name] for name in (*SERIES, "first_period", *ATTRIBUTES, *PLACE_ATTRIBUTES)},
+        **{name: batch[name] for name in (*SERIES, "first_period", *ATTRIBUTES, *PLACE_ATTRIBUTES, "price_band")},
         "length": pa.array(lengths, pa.int32()),
         **{name: lists(values, lengths) for name, values in (past | cleaned.arrays).items()},
         **_behaviour(batch, first, lengths, axis.grain),

@@ -4,11 +4,14 @@ import io
 import json
 import re
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 from deltalake import DeltaTable
+from pyspark.sql import functions as F
 from rich.console import Console
 
 from forecasting.contracts import SOURCES, TABLES
@@ -86,7 +89,7 @@ def test_the_history_view_has_every_period_of_every_series_and_the_sums_of_the_l
     history = small_run.run.spark.sql(
         "SELECT count(*) AS rows, count(DISTINCT item_id, location_id, period_start) AS different, sum(quantity) AS units, "
         "max(period_start) AS last, count_if(state = 'sold') AS sold, count_if(state = 'zero') AS zero, "
-        "count_if(state IS NULL) AS unknown FROM demand_history"
+        "count_if(state IS NULL) AS unknown, min(age_days) AS youngest, max(age_days) AS oldest FROM demand_history"
     ).first()
     (periods, last), (lines,) = (
         duck.execute("SELECT sum(length), max(last_period) FROM sequences").fetchone(),
@@ -96,6 +99,27 @@ def test_the_history_view_has_every_period_of_every_series_and_the_sums_of_the_l
     assert history["units"] == pytest.approx(duck.execute("SELECT sum(quantity) FROM sales").fetchone()[0], rel=1e-6)
     assert (history["sold"], history["unknown"]) == (lines, 0)
     assert history["zero"] > 0
+    assert (history["youngest"], history["oldest"]) == (
+        0,
+        duck.execute("SELECT max(length) - 1 FROM sequences").fetchone()[0],
+    )
+
+
+def test_the_price_view_holds_a_price_against_its_category_and_its_own_past(small_run, duck):
+    (item, category, first, prices) = duck.execute(
+        "SELECT item_id, category, first_period, price FROM sequences ORDER BY len(list_distinct(price)) DESC, item_id LIMIT 1"
+    ).fetchone()
+    sold = "SELECT period_start, price FROM category_prices WHERE category = ?"
+    usual = dict(duck.execute(sold, [category]).fetchall())
+    view = small_run.run.lake.view("price_history").where(F.col("item_id") == item).orderBy("period_start").collect()
+    assert [row["period_start"] for row in view] == [first + timedelta(at) for at in range(len(prices))]
+    for at, row in enumerate(view):
+        past = [price for price in prices[max(0, at - 365) : at] if price]
+        beside = prices[at] / usual[row["period_start"]] if prices[at] and row["period_start"] in usual else None
+        before = prices[at] / np.mean(past) if prices[at] and past else None
+        assert row["price_to_category"] == (beside and pytest.approx(beside, rel=1e-5))
+        assert row["price_to_past"] == (before and pytest.approx(before, rel=1e-5))
+    assert len({row["price_to_past"] for row in view}) > 10
 
 
 def test_every_stage_is_noted_with_time_and_memory(small_run):

@@ -49,6 +49,7 @@ SPAN = "struct<starts_on: date, ends_on: date, kind: string, share: double, dept
 SHAPES = {
     "products": "item_id string, department string, category string, subcategory string, brand string, manufacturer string, "
     "size string, launched_on date",
+    "category_prices": "category string, period_start date, price double",
     "places": "location_id string, location_group string, calendar string",
     "spans": f"item_id string, location_id string, spans array<{SPAN}>",
     "place_spans": f"location_id string, place_spans array<{SPAN}>",
@@ -108,6 +109,17 @@ def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark):
     assert b["state"] == [State.SOLD, State.ZERO, State.ZERO, State.ZERO]
     assert b["promotion_kinds"] == {"fair": [0, 0, 0, 0, 0, 1, 1]}
     assert (b["planned_price"], b["views"], b["department"]) == (None, None, None)
+
+
+def test_the_price_band_is_that_of_the_first_period_whatever_comes_later(spark):
+    first = {"cheap": 0.7, "usual": 1.1, "dear": 1.3, "given away": 0.0, "alone": 1.0}
+    rows = [(item, "s", FIRST, 2.0, 2 * price, 0.0) for item, price in first.items()]
+    later = [(item, "s", LAST, 1.0, 50.0, 0.0) for item in first]
+    products = [(item, None, None if item == "alone" else "food", *[None] * 5) for item in first]
+    usual = [("food", FIRST, 1.0), ("food", LAST, 7.0), ("toys", FIRST, 90.0)]
+    found = sequences_of(spark, rows + later, Axis("day", LAST, 1), products=products, category_prices=usual)
+    bands = {item: row["price_band"] for item, row in found.items()}
+    assert bands == {"cheap": "low", "usual": "middle", "dear": "high", "given away": None, "alone": None}
 
 
 def test_what_the_dataset_does_not_deliver_is_null_or_empty(spark):
