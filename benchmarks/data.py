@@ -70,6 +70,8 @@ def driver_memory(run: Run) -> dict[str, float]:
     gc.collect()
     runtime = run.spark.sparkContext._jvm.java.lang.Runtime.getRuntime()
     runtime.gc()
+    time.sleep(2)  # Spark gives up what it broadcast once a first collection has found that nobody holds it
+    runtime.gc()
     heap = (runtime.totalMemory() - runtime.freeMemory()) / 2**20
     return {"driver_heap_mib": heap, "driver_python_mib": psutil.Process().memory_info().rss / 2**20}
 
