@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 from pyspark.sql import DataFrame
@@ -76,7 +77,7 @@ def driver_memory(run: Run) -> dict[str, float]:
     return {"driver_heap_mib": heap, "driver_python_mib": psutil.Process().memory_info().rss / 2**20}
 
 
-def in_own_process(function: str, *arguments: object) -> dict:
+def in_own_process(function: str, *arguments: object) -> Any:
     """Calls a function of this module in a process of its own; what it returns."""
     with tempfile.NamedTemporaryFile("r", suffix=".json") as told:
         call = (
@@ -98,6 +99,18 @@ def _fingerprint(table: DataFrame) -> list:
     hashes = F.sum(F.xxhash64(*plain).cast("decimal(38,0)")).cast("string")
     (row,) = rows(table.agg(F.count(F.lit(1)).alias("rows"), hashes.alias("hash")))
     return [row["rows"], row["hash"]]
+
+
+def seconds_to_rewrite(log: Path, lake: Path, table: str) -> float:
+    """What bare Spark takes to read a table and write it elsewhere: the least that any change of all its rows can cost."""
+    run, copy = run_of(log, lake), lake / "_rewritten"
+    whole = run.lake.read(table)
+    whole.limit(1).write.format("delta").mode("overwrite").save(str(copy))  # a cold JVM is nobody's work
+    began = time.monotonic()
+    whole.write.format("delta").mode("overwrite").save(str(copy))
+    seconds = time.monotonic() - began
+    shutil.rmtree(copy)
+    return seconds
 
 
 def stage_figures(prefix: str, told: dict, lines: int) -> list[Figure]:
@@ -149,6 +162,8 @@ def next_day(log: Path, folder: Path, settings: Sequence[str]) -> list[Figure]:
         added = in_own_process("stages_inside", log, folder / "lake", settings)
         mine = in_own_process("fingerprints", log, folder / "lake")
         show([(f"next_day_{name}_seconds", added[name]["seconds"], "s") for name in STAGES])
+        least = in_own_process("seconds_to_rewrite", log, folder / "lake", "sequences")
+        show([("next_day_features_floor_seconds", least, "s to read and write sequences")])
         anew = in_own_process("stages_inside", log, folder / "anew", settings)
         theirs = in_own_process("fingerprints", log, folder / "anew")
     finally:

@@ -21,9 +21,7 @@ _NEXT = {
     "week": "date_add(first_period, 7 * at)",
     "month": "add_months(first_period, at)",
 }
-
-
-_YEAR = {"day": 365, "week": 52, "month": 12}
+_YEAR = {"day": 365, "week": 52, "month": 12}  # periods
 
 
 def _words(words: tuple[str, ...] | list[str]) -> str:

@@ -4,9 +4,45 @@
 here, and every write is checked against it. Nothing here needs Spark.
 """
 
-from forecasting.contracts.derived import BACKTEST_FORECASTS, COVARIATES, INVENTORY_PLAN, SEQUENCES, TABLES
+from forecasting.contracts.prepared import (
+    CALENDAR_FEATURES,
+    CATEGORY_PRICES,
+    COVARIATES,
+    DATA_QUALITY,
+    DEMAND,
+    LOCATION_DAYS,
+    QUARANTINE,
+    SEQUENCES,
+)
+from forecasting.contracts.results import (
+    BACKTEST_FORECASTS,
+    BACKTEST_METRICS,
+    FORECASTS,
+    INVENTORY_PLAN,
+    RUN_STAGES,
+)
 from forecasting.contracts.sources import PRODUCT_ATTRIBUTES, SALES, SOURCES, STOCK
 from forecasting.contracts.table import LINEAGE, Column, Rule, Source, Table
+
+TABLES = {
+    table.name: table
+    for table in (
+        *SOURCES.values(),
+        QUARANTINE,
+        DATA_QUALITY,
+        DEMAND,
+        LOCATION_DAYS,
+        CALENDAR_FEATURES,
+        CATEGORY_PRICES,
+        COVARIATES,
+        SEQUENCES,
+        FORECASTS,
+        BACKTEST_FORECASTS,
+        BACKTEST_METRICS,
+        INVENTORY_PLAN,
+        RUN_STAGES,
+    )
+}
 
 __all__ = [
     "BACKTEST_FORECASTS",

@@ -10,7 +10,6 @@ from pyspark import __version__ as spark_version
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.streaming import DataStreamReader
 
 from forecasting.errors import SourceError
 from forecasting.ingest.dataset import Dataset, Lookup, SourceSpec
@@ -41,12 +40,12 @@ def read_stream(spark: SparkSession, dataset: Dataset, name: str, path: str | No
         SourceError: no file yet, an empty file, a file of another format, no connector to Kafka.
     """
     source = dataset.sources[name]
-    reader = spark.readStream.options(**source.options)
     if source.format == "kafka":
-        received = _received(reader, name, source)
+        received = _received(spark, name, source.options)
         origin = F.concat_ws(" ", F.lit("kafka"), "topic", F.col("partition").cast("string"))
         return received.select(F.col("value").cast("string").alias("value"), origin.alias(FILE))
     location = location_of(dataset, source, path)
+    reader = spark.readStream.options(**source.options)
     if source.format == "delta":
         return reader.format("delta").load(location).withColumn(FILE, F.lit(location))
     # A stream does not look at files to find columns, and passes over one that is a week older than the newest.
@@ -112,10 +111,10 @@ def _readable(spark: SparkSession, name: str, format_: str, options: dict[str, s
     return raw
 
 
-def _received(reader: DataStreamReader, name: str, source: SourceSpec) -> DataFrame:
+def _received(spark: SparkSession, name: str, options: dict[str, str]) -> DataFrame:
     """Messages of topics, from the first one on that they still hold."""
     try:
-        return reader.options(**{"startingOffsets": "earliest"} | source.options).format("kafka").load()
+        return spark.readStream.format("kafka").options(**{"startingOffsets": "earliest"} | options).load()
     except PySparkException as error:
         raise SourceError(
             f"Source {name}: expected messages of Kafka, came: {first_line(error)}. Check the source's options, such as "

@@ -22,6 +22,9 @@ from forecasting.ingest import delivery
 from jobs import ingest
 
 CONNECTOR = f"org.apache.spark:spark-sql-kafka-0-10_2.13:{pyspark.__version__}"
+SPARKS_OWN = (
+    "org.apache.hadoop:hadoop-client-api,org.apache.hadoop:hadoop-client-runtime"  # and the largest of its jars
+)
 BROKER = "org.apache.kafka:kafka_2.13:3.9.1"
 PAYLOAD = ", ".join(f"{column} string" for column in (*HEADER.split(","), "recorded"))
 
@@ -35,7 +38,7 @@ def shop(tmp_path, make_run, monkeypatch) -> Shop:
 @pytest.fixture
 def broker(tmp_path, spark) -> Iterator[str]:
     """A broker of one node; its address. From then on the session of this process has the connector."""
-    spark.sql(f"ADD JAR 'ivy://{CONNECTOR}?transitive=true'")
+    spark.sql(f"ADD JAR 'ivy://{CONNECTOR}?transitive=true&exclude={SPARKS_OWN}'")
     port, control = free_port(), free_port()
     settings, log = tmp_path / "broker.properties", tmp_path / "broker.log"
     settings.write_text(

@@ -88,7 +88,8 @@ def series_of(spark):
         empty = Lake(spark, CONFIG).frame
         locations, calendar = empty([], "locations"), empty([], "calendar")
         days = build_location_days(lines_per_day(sales), locations, calendar, CONFIG.demand, LAST)
-        lake = SimpleNamespace(read=lambda _: days, read_or_empty=lambda name: empty([], name))
+        tables = {"location_days": days, "category_prices": empty([], "category_prices")}
+        lake = SimpleNamespace(read=tables.get, read_or_empty=lambda name: empty([], name))
         demand = build_demand(sales, locations, CONFIG.series, CONFIG.demand)
         axis = Axis("day", LAST, HORIZON)
         known = facts(SimpleNamespace(lake=lake, config=CONFIG), axis)

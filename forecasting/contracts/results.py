@@ -1,0 +1,126 @@
+"""Contracts of the tables that models and decisions write, and of the log of stages."""
+
+from __future__ import annotations
+
+from forecasting.contracts.table import (
+    CREATED_AT,
+    DATA_VERSION,
+    ITEM,
+    LOCATION,
+    MODEL_VERSION,
+    RUN,
+    Column,
+    Table,
+    required,
+)
+
+_FORECAST_KEY = (
+    ITEM,
+    LOCATION,
+    required("forecast_origin", "date", "last period whose demand the forecast knows"),
+    required("target_date", "date", "first day of the forecast period"),
+    required("horizon", "int", "periods from origin to target, from 1"),
+)
+FORECASTS = Table(
+    "forecasts",
+    "gold",
+    "Probabilistic demand per series, origin and target period.",
+    (
+        *_FORECAST_KEY,
+        required("mean", "double", "expected demand, units"),
+        MODEL_VERSION,
+        DATA_VERSION,
+        RUN,
+        CREATED_AT,
+    ),
+    key=("item_id", "location_id", "forecast_origin", "target_date"),
+    quantiles=True,
+    skipping=("item_id", "forecast_origin", "target_date"),
+)
+BACKTEST_FORECASTS = Table(
+    "backtest_forecasts",
+    "gold",
+    "Forecasts of held-out periods beside what came, per model; each model has the same rows.",
+    (
+        required("model", "string", "transformer, or the name of a floor"),
+        *_FORECAST_KEY,
+        required("actual", "double", "demand that came, units"),
+        required("mean", "double", "expected demand, units"),
+        MODEL_VERSION,
+        DATA_VERSION,
+        RUN,
+        CREATED_AT,
+    ),
+    key=("model", "item_id", "location_id", "forecast_origin", "target_date"),
+    quantiles=True,
+    skipping=("model", "item_id", "forecast_origin"),
+)
+BACKTEST_METRICS = Table(
+    "backtest_metrics",
+    "gold",
+    "Accuracy per model over the held-out periods; docs/method.md defines each metric.",
+    (
+        required("model", "string", "transformer, or the name of a floor"),
+        required("forecast_origin", "date", "last period whose demand the forecasts knew"),
+        required(
+            "metric",
+            "string",
+            "mse, rmse, wape, mase, wql, bias, coverage, below_<level> or at_or_below_<level>, as below_0.1",
+        ),
+        Column("value", "double", "value; null where it is not defined, for example with no demand at all"),
+        required("series", "bigint", "series that the value rests on; for mase those with a scale above 0"),
+        MODEL_VERSION,
+        DATA_VERSION,
+        RUN,
+        CREATED_AT,
+    ),
+    key=("model", "forecast_origin", "metric"),
+    skipping=("model", "forecast_origin"),
+)
+INVENTORY_PLAN = Table(
+    "inventory_plan",
+    "gold",
+    "What to order now, per series.",
+    (
+        ITEM,
+        LOCATION,
+        required("plan_date", "date", "last period of the data, at whose end the order is placed"),
+        required("on_hand", "double", "units on hand; 0 where no stock is given"),
+        required("on_order", "double", "units on order; 0 where no stock is given"),
+        required("lead_time", "int", "days from order to receipt"),
+        required("review_period", "int", "days between two orders"),
+        required("pack_size", "double", "units that the order is rounded up to"),
+        required("protection_periods", "int", "periods that this order must cover: lead time + review period"),
+        required("protection_demand", "double", "expected demand over protection_periods, units"),
+        required("protection_demand_std", "double", "its standard deviation, units"),
+        required("safety_stock", "double", "reorder_point - protection_demand, units"),
+        required("reorder_point", "double", "service-level quantile of demand over protection_periods, units"),
+        required("order_quantity", "double", "units to order now"),
+        required(
+            "stock_out_probability", "double", "probability that demand over protection_periods exceeds the stock"
+        ),
+        required("stock_out_probability_after_order", "double", "the same once order_quantity is ordered"),
+        MODEL_VERSION,
+        DATA_VERSION,
+        RUN,
+        CREATED_AT,
+    ),
+    key=("item_id", "location_id", "plan_date"),
+    skipping=("item_id", "plan_date"),
+)
+RUN_STAGES = Table(
+    "run_stages",
+    "gold",
+    "A log of stages as they finished: what each did, how long it took, what it needed. The last row of a run and stage counts.",
+    (
+        RUN,
+        required("stage", "string", "job"),
+        required("seconds", "double", "wall time"),
+        required("peak_memory_gib", "double", "largest memory of the driver and its processes on this machine"),
+        required("figures", "string", "what the stage reports, as JSON"),
+        required("finished_at", "timestamp", "when the stage finished"),
+        CREATED_AT,
+    ),
+    key=("run_id", "stage", "finished_at"),
+    skipping=("run_id",),
+)
