@@ -1,4 +1,4 @@
-"""Forecasts of the last horizon, by the model and by floors, beside what came; and their metrics.
+"""Forecasts of the last horizon, by the model and by floors, beside what came; their metrics, and which is better.
 
 spark-submit --py-files dist/forecasting.zip jobs/backtest.py --conf conf/prod.yml
 """
@@ -6,10 +6,12 @@ spark-submit --py-files dist/forecasting.zip jobs/backtest.py --conf conf/prod.y
 from pyspark.sql import functions as F
 
 from forecasting.evaluation.backtest import backtest_origin, compare, held_out
-from forecasting.evaluation.metrics import backtest_metrics
+from forecasting.evaluation.comparison import compare_models
+from forecasting.evaluation.metrics import ALL, backtest_metrics
 from forecasting.features.places import own_calendar
 from forecasting.lake import rows, with_lineage
 from forecasting.models.artifact import latest_model
+from forecasting.periods import SEASON
 from forecasting.runtime import Figures, Run, entry_point
 from forecasting.scoring.score import forecast
 
@@ -29,9 +31,14 @@ def execute(run: Run) -> Figures:
     lake.write(with_lineage(answers, **lineage), "backtest_forecasts", replacing={"forecast_origin": origin})
 
     written = lake.read("backtest_forecasts").where(F.col("forecast_origin") == F.lit(origin))
-    metrics = backtest_metrics(written, held_out(sequences, config, origin), config.forecast)
+    series = held_out(sequences, config, origin)
+    metrics = backtest_metrics(written, series, config.forecast, SEASON[config.series.grain])
     lake.write(with_lineage(metrics, **lineage), "backtest_metrics", replacing={"forecast_origin": origin})
-    return _figures(rows(lake.read("backtest_metrics").where(F.col("forecast_origin") == F.lit(origin))))
+    compared = compare_models(written, config.backtest.models, config.forecast)
+    records = [row | {"forecast_origin": origin} | lineage for row in compared]
+    lake.write(lake.frame(records, "model_comparisons"), "model_comparisons", replacing={"forecast_origin": origin})
+    in_all = (F.col("forecast_origin") == F.lit(origin)) & (F.col("segment") == ALL)
+    return _figures(rows(lake.read("backtest_metrics").where(in_all)))
 
 
 def _figures(metrics: list[dict]) -> Figures:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from forecasting.config import load_config
 from forecasting.contracts import TABLES
+from forecasting.evaluation.metrics import ALL
 from forecasting.lake import rows
 from forecasting.runtime import Figures, Run, add_options, friendly_errors, start_run
 from jobs import aggregate, backtest, features, ingest, inventory, report, score, train
@@ -69,7 +70,7 @@ def _result(run: Run, figures: dict[str, Figures]) -> Table:
 def _accuracy(run: Run) -> Table:
     """Metrics of every model, and their change against the seasonal-naive floor."""
     metrics = run.lake.read("backtest_metrics").where(
-        (F.col("run_id") == run.id) & F.col("metric").isin(*SHOWN_METRICS)
+        (F.col("run_id") == run.id) & (F.col("segment") == ALL) & F.col("metric").isin(*SHOWN_METRICS)
     )
     found = {(row["model"], row["metric"]): row["value"] for row in rows(metrics)}
     table = _table("Accuracy over the held-out horizon (lower is better)", "model")

@@ -19,6 +19,7 @@ from forecasting.contracts.results import (
     BACKTEST_METRICS,
     FORECASTS,
     INVENTORY_PLAN,
+    MODEL_COMPARISONS,
     RUN_STAGES,
 )
 from forecasting.contracts.sources import PRODUCT_ATTRIBUTES, SALES, SOURCES, STOCK
@@ -39,6 +40,7 @@ TABLES = {
         FORECASTS,
         BACKTEST_FORECASTS,
         BACKTEST_METRICS,
+        MODEL_COMPARISONS,
         INVENTORY_PLAN,
         RUN_STAGES,
     )

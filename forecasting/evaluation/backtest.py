@@ -15,11 +15,15 @@ from pyspark.sql import functions as F
 
 from forecasting.config import Config
 from forecasting.demand.aggregate import SERIES
-from forecasting.evaluation.floors import FLOORS, seasonal_scale
+from forecasting.demand.classes import demand_classes
+from forecasting.evaluation.floors import FLOORS, row_mean, seasonal_scale, squared_scale
 from forecasting.periods import SEASON, position, shift
 
 Batches = Iterator[pa.RecordBatch]
 _HISTORY = (*SERIES, "first_period", "quantity")
+NEW = 8  # seasons of history below which a series is new
+VOLUME_EDGES = (0.1, 1.0, 10.0)  # units a period, on average up to the origin
+VOLUMES = ("under 0.1", "0.1 to 1", "1 to 10", "10 and more")
 
 
 def backtest_origin(last_period: date, config: Config) -> date:
@@ -89,14 +93,19 @@ def beside_actuals(sequences: DataFrame, forecasts: DataFrame, model: str, confi
 
 
 def held_out(sequences: DataFrame, config: Config, origin: date) -> DataFrame:
-    """What came after the origin, and the scale that MASE divides by, one row per series.
+    """What came after the origin, and what was known of each series as of it, one row per series.
 
     Returns:
-        `item_id`, `location_id`, `actuals`: array of H values, null where the series has no such period; `scale`: see
-        `seasonal_scale`.
+        `item_id`, `location_id`, `forecast_origin`; `actuals`: array of H values, null where the series has no such period;
+        `promoted`: of the same periods "promoted" or "not promoted", null for a series that never is; `scale`, `squared_scale`: see
+        `floors.seasonal_scale` and `floors.squared_scale`; segments: `demand_class`, `category`, `volume`, `history`.
     """
-    schema = "item_id string, location_id string, actuals array<double>, scale double"
-    return sequences.select(*_HISTORY).mapInArrow(_held_out_rows(config, origin), schema)
+    columns = (*_HISTORY, "observed", "promotion", "category")
+    schema = "item_id string, location_id string, forecast_origin date, actuals array<double>, promoted array<string>"
+    schema += (
+        ", scale double, squared_scale double, demand_class string, category string, volume string, history string"
+    )
+    return sequences.select(*columns).mapInArrow(_held_out_rows(config, origin), schema)
 
 
 def _held_out_rows(config: Config, origin: date) -> Callable[[Batches], Batches]:
@@ -105,12 +114,25 @@ def _held_out_rows(config: Config, origin: date) -> Callable[[Batches], Batches]
     def held_out_rows(batches: Batches) -> Batches:
         for batch in batches:
             history, actuals = split(batch, grain, origin, horizon)
+            observed, _ = split(batch, grain, origin, horizon, "observed")
+            promoted = split(batch, grain, origin, horizon, "promotion")[1]
+            known = observed == 1
+            begun = ~np.isnan(history)
             offsets = pa.array(np.arange(batch.num_rows + 1) * horizon, pa.int32())
+            words = np.where(np.isnan(promoted), None, np.where(promoted > 0, "promoted", "not promoted"))
+            mean = row_mean(np.where(known, history, np.nan))
             yield pa.RecordBatch.from_pydict(
                 {
                     **{name: batch[name] for name in SERIES},
+                    "forecast_origin": pa.repeat(pa.scalar(origin, pa.date32()), batch.num_rows),
                     "actuals": pa.ListArray.from_arrays(offsets, pa.array(actuals.ravel(), from_pandas=True)),
+                    "promoted": pa.ListArray.from_arrays(offsets, pa.array(words.ravel(), pa.string())),
                     "scale": seasonal_scale(history, SEASON[grain]),
+                    "squared_scale": squared_scale(history),
+                    "demand_class": demand_classes(np.nan_to_num(history), known),
+                    "category": batch["category"],
+                    "volume": np.array(VOLUMES)[np.searchsorted(VOLUME_EDGES, mean, side="right")],
+                    "history": np.where(begun.sum(axis=1) < NEW * SEASON[grain], "new", "longer"),
                 }
             )
 
@@ -144,19 +166,21 @@ def _floor_rows(floors: tuple[str, ...], config: Config, origin: date) -> Callab
     return floor_rows
 
 
-def split(batch: pa.RecordBatch, grain: str, origin: date, horizon: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each series' history up to the origin, and what came in the `horizon` periods after it.
+def split(
+    batch: pa.RecordBatch, grain: str, origin: date, horizon: int, column: str = "quantity"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each series' values up to the origin, and in the `horizon` periods after it.
 
     Args:
-        batch: `first_period` and `quantity` of n series.
+        batch: `first_period` and `column` of n series, an array over periods or null.
 
     Returns:
-        history [n, periods] aligned on the right, NaN before the first period; actuals [n, H], NaN where the series has
+        history [n, periods] aligned on the right, NaN before the first period; what came [n, H], NaN where the series has
         no such period. Both float64.
     """
     first = position(batch["first_period"].to_numpy(zero_copy_only=False), grain)
-    length = batch["quantity"].value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    values = batch["quantity"].flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    length = batch[column].value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    values = batch[column].flatten().to_numpy(zero_copy_only=False).astype(np.float64)
     start = np.cumsum(length) - length
     # Periods up to the origin; for a series that begins after it, less those from the origin to its first.
     known = position(np.datetime64(origin), grain) + 1 - first

@@ -70,6 +70,15 @@ def seasonal_scale(history: np.ndarray, season: int) -> np.ndarray:
     return row_mean(np.abs(_seasonal_differences(history, season)))
 
 
+def squared_scale(history: np.ndarray) -> np.ndarray:
+    """Mean squared difference of neighbouring periods, by which RMSSE divides (Makridakis et al. 2022, the M5 competition).
+
+    Returns:
+        [n]; 0 for a history of one period.
+    """
+    return row_mean(np.square(_seasonal_differences(history, 1)))
+
+
 def row_mean(values: np.ndarray) -> np.ndarray:
     """Mean of each row without its NaN, [n]; 0 for a row without values."""
     present = ~np.isnan(values)

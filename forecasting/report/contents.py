@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from forecasting.config import Config
 from forecasting.contracts import SOURCES
+from forecasting.evaluation.metrics import ALL
 from forecasting.lake import Lake, rows
 from forecasting.periods import shift
 
@@ -183,7 +184,7 @@ def _forecasts(lake: Lake, demand: Rows | None, config: Config) -> Forecasts | N
 def _accuracy(lake: Lake, config: Config) -> Accuracy | None:
     if not lake.exists("backtest_metrics"):
         return None
-    found = rows(newest_rows(lake.read("backtest_metrics"), "forecast_origin"))
+    found = rows(newest_rows(lake.read("backtest_metrics").where(F.col("segment") == ALL), "forecast_origin"))
     if not found:
         return None
     measured = {row["model"] for row in found}

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from forecasting.config import Config
-from forecasting.evaluation.metrics import outermost_interval
+from forecasting.evaluation.metrics import coverage_name, outermost_interval
 from forecasting.periods import shift
 from forecasting.report import figures, wording
 from forecasting.report.contents import Accuracy, Contents
@@ -76,11 +76,18 @@ def _band(config: Config) -> dict[str, Any] | None:
     return {"low": f"{100 * low:g} %", "high": f"{100 * high:g} %", "share": high - low}
 
 
+def _widest_coverage(config: Config) -> str | None:
+    """Name of the metric for the band of `_band`, if there is one."""
+    places = outermost_interval(config.forecast.quantiles)
+    return coverage_name(config.forecast.quantiles, *places) if places else None
+
+
 def _metric_rows(accuracy: Accuracy, config: Config) -> list[dict[str, Any]]:
     """One row per metric that was measured, one cell per model: value, words against the floor, and their class."""
     lines = []
     for metric in wording.METRICS:
-        values = {model: accuracy.values.get((model, metric.key)) for model in accuracy.models}
+        key = _widest_coverage(config) if metric.key == wording.COVERAGE else metric.key
+        values = {model: accuracy.values.get((model, key)) for model in accuracy.models}
         if all(value is None for value in values.values()):
             continue
         floor = values.get(FLOOR) if metric.lower_is_better else None

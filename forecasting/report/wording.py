@@ -9,6 +9,8 @@ from typing import Any
 
 from forecasting.report.contents import LIKELY, Contents
 
+COVERAGE = "coverage"  # of the widest interval
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -31,14 +33,14 @@ METRICS = (
         "bias", "", "Bias", "Expected less actual demand, as a share of demand; best near 0.", lower_is_better=False
     ),
     Metric(
-        "coverage",
+        COVERAGE,
         "",
         "Coverage",
         "Share of actual values from the {low} to the {high} quantile; wanted: {share} or more.",
         False,
     ),
 )
-_SHARES = {"bias": "{:+.1%}", "coverage": "{:.1%}"}
+_SHARES = {"bias": "{:+.1%}", COVERAGE: "{:.1%}"}
 _SEASON = {"day": "week-on-week", "week": "year-on-year", "month": "year-on-year"}
 
 

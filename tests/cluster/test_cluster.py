@@ -27,7 +27,7 @@ TABLES = {  # keys, and how near the numbers must be: demand and what follows fr
     "calendar_features": (["calendar", "period_start"], 0),
     "category_prices": (["category", "period_start"], 1e-9),
     "forecasts": (["item_id", "location_id", "target_date"], 1e-3),
-    "backtest_metrics": (["model", "forecast_origin", "metric"], 1e-2),
+    "backtest_metrics": (["model", "forecast_origin", "segment", "part", "metric"], 1e-2),
     "inventory_plan": (["item_id", "location_id"], None),
 }
 LINEAGE = ["run_id", "created_at"]

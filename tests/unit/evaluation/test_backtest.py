@@ -28,14 +28,19 @@ def quantities() -> dict[str, np.ndarray]:
     return {item: random.poisson(2.0, length).astype(float) for item, length in SERIES.items()}
 
 
+def promotion(item: str, length: int) -> list[float] | None:
+    """The oldest series is promoted on the first day after the origin, the others never."""
+    return [float(at == length - HORIZON) for at in range(length + HORIZON)] if item == "old" else None
+
+
 def sequences_of(spark, quantities):
     values = [
-        (item, "ALL", LAST - timedelta(days=len(quantity) - 1), LAST, len(quantity), quantity.tolist())
+        (item, "ALL", LAST - timedelta(days=n - 1), LAST, n, quantity.tolist(), [1] * n, promotion(item, n), "toys")
         for item, quantity in quantities.items()
+        for n in [len(quantity)]
     ]
-    schema = (
-        "item_id string, location_id string, first_period date, last_period date, length int, quantity array<float>"
-    )
+    schema = "item_id string, location_id string, first_period date, last_period date, length int"
+    schema += ", quantity array<float>, observed array<tinyint>, promotion array<float>, category string"
     return spark.createDataFrame(values, schema)
 
 
@@ -119,7 +124,23 @@ def test_held_out_gives_actuals_and_the_scale(sequences, quantities, config):
     assert rows["old"]["actuals"] == quantities["old"][-HORIZON:].tolist()
     history = quantities["old"][:-HORIZON]
     assert rows["old"]["scale"] == pytest.approx(np.abs(history[7:] - history[:-7]).mean())
-    assert rows["inside"]["scale"] == 0.0
+    assert rows["old"]["squared_scale"] == pytest.approx((np.diff(history) ** 2).mean())
+    assert rows["inside"]["scale"] == rows["inside"]["squared_scale"] == 0.0
+
+
+def test_held_out_tells_segments_as_of_the_origin(spark, sequences, quantities, config):
+    rows = {row["item_id"]: row for row in held_out(sequences, config, ORIGIN).toLocalIterator()}
+    assert rows["old"]["promoted"] == ["promoted", *["not promoted"] * (HORIZON - 1)]
+    assert rows["young"]["promoted"] == [None] * HORIZON
+    assert rows["inside"]["demand_class"] == "no demand"
+    assert rows["inside"]["volume"] == "under 0.1"
+    assert {row["history"] for row in rows.values()} == {"new"}
+    assert rows["old"]["category"] == "toys"
+    later = {item: np.r_[quantity[:-HORIZON], quantity[-HORIZON:] + 1000] for item, quantity in quantities.items()}
+    changed = {row["item_id"]: row for row in held_out(sequences_of(spark, later), config, ORIGIN).toLocalIterator()}
+    for item, row in rows.items():
+        for name in ("scale", "squared_scale", "demand_class", "volume", "history"):
+            assert changed[item][name] == row[name]
 
 
 @pytest.mark.parametrize(

@@ -39,16 +39,47 @@ def answers() -> pd.DataFrame:
                 values = (float(actuals.poisson(1.5)), random.gamma(2.0), *quantiles)
                 rows.append((model, f"i{item}", "ALL", ORIGIN, ahead, *values))
     columns = ["model", "item_id", "location_id", "forecast_origin", "horizon", "actual", "mean", *LEVELS]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).astype({"horizon": "int32"})
 
 
 def scales_of(train: pd.DataFrame) -> pd.DataFrame:
-    scale = train.groupby("item_id")["y"].apply(lambda y: y.diff(SEASON).abs().mean())
-    return scale.rename("scale").reset_index().assign(location_id="ALL")
+    grouped = train.groupby("item_id")["y"]
+    scales = {
+        "scale": grouped.apply(lambda y: y.diff(SEASON).abs().mean()),
+        "squared_scale": grouped.apply(lambda y: (y.diff() ** 2).mean()),
+    }
+    return pd.DataFrame(scales).reset_index().assign(location_id="ALL")
+
+
+def series_of(scales: pd.DataFrame) -> pd.DataFrame:
+    """As `held_out` gives it: items alternate between two classes; the first is promoted on its first day."""
+    count = len(scales)
+    promoted = [["promoted", *["not promoted"] * (HORIZON - 1)], *[[None] * HORIZON] * (count - 1)]
+    return scales.assign(
+        forecast_origin=ORIGIN,
+        actuals=[[]] * count,
+        promoted=promoted,
+        demand_class=[("smooth", "lumpy")[item % 2] for item in range(count)],
+        category=None,
+        volume="1 to 10",
+        history="longer",
+    )
+
+
+SERIES_SCHEMA = (
+    "item_id string, scale double, squared_scale double, location_id string, forecast_origin date, actuals array<double>, "
+    "promoted array<string>, demand_class string, category string, volume string, history string"
+)
+
+
+def by_segment(spark, answers, scales, forecast) -> pd.DataFrame:
+    series = spark.createDataFrame(series_of(scales), SERIES_SCHEMA)
+    return backtest_metrics(spark.createDataFrame(answers), series, forecast, SEASON).toPandas()
 
 
 def metrics_of(spark, answers, scales, forecast) -> pd.DataFrame:
-    return backtest_metrics(spark.createDataFrame(answers), spark.createDataFrame(scales), forecast).toPandas()
+    found = by_segment(spark, answers, scales, forecast)
+    return found[found["segment"] == "all"]
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +106,16 @@ def test_metrics_agree_with_utilsforecast(found, answers, train, model):
     assert ours("wape") == pytest.approx(of(whole, losses.wape, ["m"]))
     renamed = train.rename(columns={"item_id": "unique_id"})
     assert ours("mase") == pytest.approx(of(own, losses.mase, ["m"], seasonality=SEASON, train_df=renamed))
-    assert ours("coverage") == pytest.approx(of(own, losses.coverage, ["m"], level=80))
+    squared = losses.rmsse(own, ["mean"], seasonality=1, train_df=renamed).drop(columns="unique_id").to_numpy().mean()
+    assert ours("rmsse") == pytest.approx(squared)
+    assert ours("mae") == pytest.approx(of(own, losses.mae, ["m"]))
+    assert ours("coverage_80") == pytest.approx(of(own, losses.coverage, ["m"], level=80))
+    assert ours("width_80") == pytest.approx((own["p90"] - own["p10"]).sum() / own["y"].sum())
     pinballs = [of(own, losses.quantile_loss, {"m": name}, q=level) for name, level in LEVELS.items()]
     assert ours("wql") == pytest.approx(2 * np.mean(pinballs) / own["y"].mean())
     for name, level in LEVELS.items():
+        loss = of(own, losses.quantile_loss, {"m": name}, q=level)
+        assert ours(f"pinball_{level:g}") == pytest.approx(2 * loss / own["y"].mean())
         assert ours(f"at_or_below_{level:g}") == pytest.approx(of(own, losses.calibration, {"m": name}))
 
 
@@ -124,7 +161,24 @@ def test_outermost_interval_is_the_widest_symmetric_pair(levels, expected):
     assert outermost_interval(levels) == expected
 
 
-def test_coverage_is_null_without_a_symmetric_pair(spark, answers, train, make_config):
+def test_there_is_no_coverage_without_a_symmetric_pair(spark, answers, train, make_config):
     forecast = make_config("forecast.quantiles=[0.1,0.5]").forecast
-    found = metrics_of(spark, answers.drop(columns="p90"), scales_of(train), forecast).set_index(["model", "metric"])
-    assert np.isnan(found.loc[("a", "coverage"), "value"])
+    found = metrics_of(spark, answers.drop(columns="p90"), scales_of(train), forecast)
+    assert not found["metric"].str.startswith("coverage_80").any()
+
+
+def test_segments_hold_their_own_rows(spark, answers, train, forecast):
+    found = by_segment(spark, answers, scales_of(train), forecast).set_index(["model", "segment", "part", "metric"])[
+        "value"
+    ]
+    own = answers[answers["model"] == "a"]
+    lumpy = own[own["item_id"].isin(["i1", "i3"])]
+    assert found["a", "demand_class", "lumpy", "mse"] == pytest.approx(((lumpy["mean"] - lumpy["actual"]) ** 2).mean())
+    first = own[(own["item_id"] == "i0") & (own["horizon"] == 1)]
+    assert found["a", "promotion", "promoted", "mae"] == pytest.approx((first["p50"] - first["actual"]).abs().mean())
+    assert found["a", "ahead", "1-7", "wql"] == pytest.approx(found["a", "all", "all", "wql"])
+    parts = {(segment, part) for _, segment, part, _ in found.index}
+    assert parts == {
+        ("all", "all"), ("demand_class", "smooth"), ("demand_class", "lumpy"), ("volume", "1 to 10"), ("history", "longer"),
+        ("ahead", "1-7"), ("promotion", "promoted"), ("promotion", "not promoted"),
+    }  # fmt: skip

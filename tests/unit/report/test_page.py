@@ -23,7 +23,7 @@ def text(html: str) -> str:
 def full() -> str:
     quantiles = dict.fromkeys(CONFIG.forecast.quantile_columns, 2.0)
     ahead = [{"target_date": ORIGIN + timedelta(day), "mean": 2.5, **quantiles} for day in range(1, 29)]
-    values = {("transformer", "wql"): 0.5, ("seasonal_naive", "wql"): 1.0, ("transformer", "coverage"): 0.83}
+    values = {("transformer", "wql"): 0.5, ("seasonal_naive", "wql"): 1.0, ("transformer", "coverage_80"): 0.83}
     order = {
         "item_id": "1",
         "location_id": "ALL",
