@@ -140,6 +140,7 @@ class ModelConfig(Section):
     layers: Positive
     heads: Positive
     head_width: Positive
+    components: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
     static_width: Positive
 

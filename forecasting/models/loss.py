@@ -1,10 +1,14 @@
-"""What training lowers: pinball loss on scaled demand, and a squared error for the mean."""
+"""What training lowers: how unlikely the network held what came, and the deviance of its mean."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-MEAN_WEIGHT = 0.1  # weight of the mean's squared error beside the quantiles' pinball loss
+from forecasting.models.distribution import log_probability
+from forecasting.models.transformer import Demand
+
+SURPRISE_WEIGHT = 0.1  # so that gradients are of a size that training.clip_norm is meant for
+MEAN_WEIGHT = 0.1
 
 
 def pinball(actual: tf.Tensor, quantiles: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
@@ -17,20 +21,24 @@ def pinball(actual: tf.Tensor, quantiles: tf.Tensor, levels: tf.Tensor) -> tf.Te
     return tf.reduce_sum(tf.maximum(levels * error, (levels - 1.0) * error), axis=-1)
 
 
-def training_loss(
-    actual: tf.Tensor, counts: tf.Tensor, quantiles: tf.Tensor, mean: tf.Tensor, scale: tf.Tensor, levels: tf.Tensor
-) -> tf.Tensor:
-    """Weighted mean over the days that count.
+def training_loss(actual: tf.Tensor, counts: tf.Tensor, demand: Demand, components: int) -> tf.Tensor:
+    """Surprise at what came, and how far the mean was off; each a weighted mean over the days that count.
 
-    Every error is measured in scales and weighted by the root of the scale: between counting each series the same and
-    counting each unit the same.
+    The distribution learns by the logarithm of the probability that it gave to what came, a day weighted by the root of its
+    series' scale: between counting each series the same and counting each unit the same. The mean learns by Poisson deviance
+    (its part that depends on the mean), which weighs units alike, so that means add up to the demand of all series; it is
+    divided by the scale of them all, so that what a unit is (a piece, a cent) does not matter.
 
     Args:
-        actual, counts, mean: [B, O, H]; counts is 1 where a day teaches and 0 where it does not. actual in units,
-        quantiles [B, O, H, Q] and mean in scales; scale: [B, O, 1].
+        actual, counts: [B, O, H]; counts is 1 where a day teaches and 0 where it does not. actual in units, 0 or more.
     """
-    scaled = actual / scale
-    weight = counts * tf.sqrt(scale)
-    per_day = pinball(scaled, quantiles, levels) / tf.cast(tf.size(levels), tf.float32)
-    per_day += MEAN_WEIGHT * tf.square(scaled - mean)
-    return tf.reduce_sum(weight * per_day) / tf.maximum(tf.reduce_sum(weight), 1e-6)
+    weight = counts * tf.sqrt(demand.scale)
+    surprise = -log_probability(demand.mixture, actual, demand.scale, demand.unit, components)
+    deviance = demand.mean - actual * tf.math.log(demand.mean)
+    return SURPRISE_WEIGHT * _mean(surprise, weight, weight) + MEAN_WEIGHT * _mean(
+        deviance, counts, counts * demand.scale
+    )
+
+
+def _mean(loss: tf.Tensor, weight: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(weight * loss) / tf.maximum(tf.reduce_sum(total), 1e-6)

@@ -33,6 +33,7 @@ class ModelSpec:
     layers: int
     heads: int
     head_width: int
+    components: int
     dropout: float
     static_width: int
     promotion_lead: int
@@ -84,6 +85,7 @@ def model_spec(
         layers=model.layers,
         heads=model.heads,
         head_width=model.head_width,
+        components=model.components,
         dropout=model.dropout,
         static_width=model.static_width,
         promotion_lead=config.features.promotion_lead,

@@ -9,14 +9,29 @@ Shapes: B series, T periods of context, P = T / patch tokens, O origins, H horiz
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import keras
 import tensorflow as tf
 
+from forecasting.models import distribution
 from forecasting.models.spec import CALENDAR, KNOWN, STATIC, ModelSpec
 from forecasting.periods import DAYS
 
 RECENT = 8  # patches of the trailing level
 LAGS = 4  # patches whose same phase the head sees
+SMALLEST_LEVEL = 0.001  # units a period; added to the level from which the mean starts
+MOST_CHANGE = 7.0  # logarithm of the most that the mean can differ from the level
+
+
+class Demand(NamedTuple):
+    """What the network says of days ahead: `mixture` [B, O, H, 3 C], see `models.distribution`; `mean`, `scale` and `unit`
+    [B, O, H], in units."""
+
+    mixture: tf.Tensor
+    mean: tf.Tensor
+    scale: tf.Tensor
+    unit: tf.Tensor
 
 
 class DemandTransformer(keras.Model):
@@ -42,32 +57,39 @@ class DemandTransformer(keras.Model):
         self.head_day = keras.layers.Dense(spec.head_width, use_bias=False, name="head_day")
         self.head_calendar = keras.layers.Dense(spec.head_width, use_bias=False, name="head_calendar")
         self.head_hidden = keras.layers.Dense(spec.head_width, activation="relu", name="head_hidden")
-        self.head_out = keras.layers.Dense(len(spec.quantiles) + 1, name="head_out")
+        small = keras.initializers.RandomNormal(
+            stddev=0.02
+        )  # the first forecasts are the level and the centres as they lie
+        self.head_out = keras.layers.Dense(3 * spec.components + 1, kernel_initializer=small, name="head_out")
         self.horizon = keras.layers.Embedding(spec.horizon, spec.head_width, name="horizon")
 
     def call(
         self, inputs: dict[str, tf.Tensor], origins: tf.Tensor, seed: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Args: origins: [O] int32, numbers of patches; seed: [2] int32 for dropout, None for none."""
-        quantiles, mean, scale = self.scaled(inputs, origins, seed)
-        return tf.nn.relu(quantiles) * scale[..., None], mean * scale
+        demand = self.demand(inputs, origins, seed)
+        levels = tf.constant(self.spec.quantiles, tf.float32)
+        quantiles = distribution.quantiles(demand.mixture, demand.scale, demand.unit, levels, self.spec.components)
+        return quantiles, demand.mean
 
-    def scaled(self, inputs: dict[str, tf.Tensor], origins: tf.Tensor, seed: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
-        """Quantiles [B, O, H, Q], rising but not yet cut at zero, and mean [B, O, H] over scale; and scale [B, O, 1]."""
+    def demand(self, inputs: dict[str, tf.Tensor], origins: tf.Tensor, seed: tf.Tensor | None) -> Demand:
+        """The distribution of demand of each origin and day ahead."""
         level, scale = levels(inputs["quantity"], inputs["observed"], self.spec.patch)
         states = self.encode(inputs, level, scale, seed)
-        states, level, scale = (tf.gather(x, origins, axis=1) for x in (states, level, scale))
-        level, scale = level[..., None], scale[..., None]
+        whole = _whole(inputs["quantity"], self.spec.patch)
+        states, level, scale, whole = (tf.gather(x, origins, axis=1) for x in (states, level, scale, whole))
+        level, scale, whole = (x[..., None] for x in (level, scale, whole))
         days = self.days_ahead(inputs, origins, scale)
         calendar = tf.gather(inputs["calendar"], self._ahead(origins))[..., :CALENDAR]  # [O, H, CALENDAR]
         shared = self.head_calendar(calendar) + self.horizon(tf.range(self.spec.horizon))
         hidden = tf.nn.relu(self.head_state(states)[:, :, None] + self.head_day(days) + shared)
         out = self.head_out(self.head_hidden(hidden))
-        lowest, rises = out[..., :1], tf.nn.softplus(out[..., 1:-1])
-        quantiles = tf.concat([lowest, lowest + tf.cumsum(rises, axis=-1)], axis=-1)
         # The mean starts from the level, so that items that hardly sell are not given the mean of those that do.
-        level_before_softplus = tf.math.log(tf.math.expm1(level / scale + 1e-3))
-        return quantiles, tf.nn.softplus(out[..., -1] + level_before_softplus), scale
+        change = tf.clip_by_value(out[..., -1], -MOST_CHANGE, MOST_CHANGE)
+        mean = (level + SMALLEST_LEVEL) * tf.exp(change)
+        scale = tf.broadcast_to(scale, tf.shape(mean))
+        unit = distribution.units(tf.broadcast_to(whole, tf.shape(mean)), scale)
+        return Demand(out[..., :-1], mean, scale, unit)
 
     def encode(
         self, inputs: dict[str, tf.Tensor], level: tf.Tensor, scale: tf.Tensor, seed: tf.Tensor | None
@@ -167,6 +189,12 @@ def levels(quantity: tf.Tensor, observed: tf.Tensor, patch: int) -> tuple[tf.Ten
     level = (all_totals - old_totals + patch * mean) / (all_counts - old_counts + patch)
     level = tf.maximum(level, 0.0)
     return level, tf.sqrt(level + tf.square(level)) + 0.05
+
+
+def _whole(quantity: tf.Tensor, patch: int) -> tf.Tensor:
+    """1 where all demand up to a patch's end was in whole units, else 0: [B, P]."""
+    whole = tf.cast(tf.equal(quantity, tf.round(quantity)), tf.float32)
+    return tf.math.cumprod(tf.reduce_min(_patches(whole, patch), axis=-1), axis=1)
 
 
 def lead_periods(spec: ModelSpec) -> int:

@@ -208,8 +208,8 @@ class Trainer:
 
     def _loss_and_gradients(self, inputs, origins, actual, counts, seed):
         with tf.GradientTape() as tape:
-            quantiles, mean, scale = self.model.scaled(inputs, origins, seed)
-            loss = training_loss(actual, counts, quantiles, mean, scale, self._levels)
+            demand = self.model.demand(inputs, origins, seed)
+            loss = training_loss(actual, counts, demand, self.shard.spec.components)
         variables = [v.value for v in self.model.trainable_variables]
         return loss, [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
 

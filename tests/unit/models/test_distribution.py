@@ -1,0 +1,67 @@
+"""The distribution of demand against an obvious loop in double precision."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import expit, log_softmax, softplus
+
+from forecasting.models.distribution import NARROWEST, log_probability, quantiles, units
+
+COMPONENTS, LEVELS = 3, np.arange(1, 10) / 10
+SCALES = np.array([0.05, 0.4, 2.0, 30.0, 900.0], np.float32)
+
+
+@pytest.fixture(scope="module")
+def out() -> np.ndarray:
+    """Free numbers of five days, none of them like another."""
+    return np.random.default_rng(7).normal(0, 1.0, (len(SCALES), 3 * COMPONENTS)).astype(np.float32)
+
+
+def not_exceeded(out: np.ndarray, scale: float, amount: np.ndarray) -> np.ndarray:
+    """Probability that demand is at most `amount`, by the definition."""
+    weight, centre, width = np.split(out.astype(np.float64), 3)
+    centre, width = centre + np.linspace(-0.5, 1.5, COMPONENTS), softplus(width) + NARROWEST
+    share = np.exp(log_softmax(weight))
+    return (share * expit((np.arcsinh(np.asarray(amount)[:, None] / scale) - centre) / width)).sum(axis=1)
+
+
+def test_probabilities_of_whole_amounts_are_those_of_the_definition_and_sum_to_one(out):
+    for row, scale in zip(out[:4], SCALES[:4], strict=True):
+        amounts = np.arange(0, 60)
+        shape = np.ones(len(amounts), np.float32)
+        found = np.exp(
+            log_probability(np.tile(row, (60, 1)), amounts.astype(np.float32), scale * shape, shape, COMPONENTS)
+        )
+        upper = not_exceeded(row, scale, amounts + 0.5)
+        np.testing.assert_allclose(found, np.diff(upper, prepend=0.0), rtol=2e-3, atol=2e-6)
+        assert found.sum() == pytest.approx(upper[-1], abs=1e-4)
+
+
+def test_quantiles_are_the_smallest_whole_amounts_that_reach_the_level(out):
+    found = quantiles(
+        out, SCALES, np.ones(len(SCALES), np.float32), tf.constant(LEVELS, tf.float32), COMPONENTS
+    ).numpy()
+    for row, scale, own in zip(out, SCALES, found, strict=True):
+        reached = not_exceeded(row, scale, np.arange(0, 200_000) + 0.5)
+        expected = np.searchsorted(reached, LEVELS)
+        near = np.abs(reached[expected][:, None] - LEVELS[:, None]).min(axis=1) < 1e-5  # may fall on either side
+        assert np.all((own == expected) | near)
+        assert np.all(np.diff(own) >= 0) and np.all(own >= 0)
+
+
+def test_amounts_that_are_no_whole_units_are_told_apart_and_zero_keeps_its_mass(out):
+    unit = units(np.zeros(len(SCALES), np.float32), SCALES).numpy()
+    found = quantiles(out, SCALES, unit, tf.constant(LEVELS, tf.float32), COMPONENTS).numpy()
+    for row, scale, smallest, own in zip(out, SCALES, unit, found, strict=True):
+        none = not_exceeded(row, scale, np.array([smallest / 2]))[0]
+        assert np.array_equal(own == 0, none + 1e-5 >= LEVELS)
+        sold = own > 0
+        np.testing.assert_allclose(not_exceeded(row, scale, own[sold]), LEVELS[sold], atol=1e-4)
+
+
+def test_what_is_all_but_impossible_has_a_finite_gradient(out):
+    variable = tf.Variable(np.tile(out[:1], (3, 1)))
+    actual, scale = tf.constant([0.0, 5e3, 1e6]), tf.constant([0.05, 0.05, 900.0])
+    with tf.GradientTape() as tape:
+        loss = log_probability(variable, actual, scale, tf.ones(3), COMPONENTS)
+    assert np.all(np.isfinite(loss)) and np.all(np.isfinite(tape.gradient(loss, variable)))
