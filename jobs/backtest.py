@@ -5,7 +5,7 @@ spark-submit --py-files dist/forecasting.zip jobs/backtest.py --conf conf/prod.y
 
 from pyspark.sql import functions as F
 
-from forecasting.evaluation.backtest import backtest_origin, compare, held_out
+from forecasting.evaluation.backtest import backtest_origin, compare, series_as_of
 from forecasting.evaluation.comparison import compare_models
 from forecasting.evaluation.metrics import ALL, backtest_metrics
 from forecasting.features.places import own_calendar
@@ -31,7 +31,7 @@ def execute(run: Run) -> Figures:
     lake.write(with_lineage(answers, **lineage), "backtest_forecasts", replacing={"forecast_origin": origin})
 
     written = lake.read("backtest_forecasts").where(F.col("forecast_origin") == F.lit(origin))
-    series = held_out(sequences, config, origin)
+    series = series_as_of(sequences, config, origin)
     metrics = backtest_metrics(written, series, config.forecast, SEASON[config.series.grain])
     lake.write(with_lineage(metrics, **lineage), "backtest_metrics", replacing={"forecast_origin": origin})
     compared = compare_models(written, config.backtest.models, config.forecast)

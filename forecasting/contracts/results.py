@@ -14,6 +14,8 @@ from forecasting.contracts.table import (
     required,
 )
 
+LINEAGE = (MODEL_VERSION, DATA_VERSION, RUN, CREATED_AT)  # of every row that a model made
+
 _FORECAST_KEY = (
     ITEM,
     LOCATION,
@@ -28,10 +30,7 @@ FORECASTS = Table(
     (
         *_FORECAST_KEY,
         required("mean", "double", "expected demand, units"),
-        MODEL_VERSION,
-        DATA_VERSION,
-        RUN,
-        CREATED_AT,
+        *LINEAGE,
     ),
     key=("item_id", "location_id", "forecast_origin", "target_date"),
     quantiles=True,
@@ -46,10 +45,7 @@ BACKTEST_FORECASTS = Table(
         *_FORECAST_KEY,
         required("actual", "double", "demand that came, units"),
         required("mean", "double", "expected demand, units"),
-        MODEL_VERSION,
-        DATA_VERSION,
-        RUN,
-        CREATED_AT,
+        *LINEAGE,
     ),
     key=("model", "item_id", "location_id", "forecast_origin", "target_date"),
     quantiles=True,
@@ -75,10 +71,7 @@ BACKTEST_METRICS = Table(
         ),
         Column("value", "double", "value; null where it is not defined, for example with no demand at all"),
         required("series", "bigint", "series that the value rests on; for mase and rmsse those with a scale above 0"),
-        MODEL_VERSION,
-        DATA_VERSION,
-        RUN,
-        CREATED_AT,
+        *LINEAGE,
     ),
     key=("model", "forecast_origin", "segment", "part", "metric"),
     skipping=("model", "forecast_origin", "segment"),
@@ -98,10 +91,7 @@ MODEL_COMPARISONS = Table(
         Column("p_value", "double", "probability of a difference as large by chance; clustered by item and by day"),
         required("series", "bigint", "series compared"),
         required("better_series", "double", "share of them in which the model's loss is lower"),
-        MODEL_VERSION,
-        DATA_VERSION,
-        RUN,
-        CREATED_AT,
+        *LINEAGE,
     ),
     key=("model", "against", "forecast_origin", "loss"),
     skipping=("model", "forecast_origin"),
@@ -129,10 +119,7 @@ INVENTORY_PLAN = Table(
             "stock_out_probability", "double", "probability that demand over protection_periods exceeds the stock"
         ),
         required("stock_out_probability_after_order", "double", "the same once order_quantity is ordered"),
-        MODEL_VERSION,
-        DATA_VERSION,
-        RUN,
-        CREATED_AT,
+        *LINEAGE,
     ),
     key=("item_id", "location_id", "plan_date"),
     skipping=("item_id", "plan_date"),

@@ -75,7 +75,7 @@ def floor_forecasts(sequences: DataFrame, floors: Sequence[str], config: Config,
 def beside_actuals(sequences: DataFrame, forecasts: DataFrame, model: str, config: Config, origin: date) -> DataFrame:
     """A model's forecasts with what came: the columns of `floor_forecasts`."""
     values = ("mean", *config.forecast.quantile_columns)
-    came = held_out(sequences, config, origin).select(*SERIES, "actuals")
+    came = actuals_after(sequences, config, origin)
     joined = came.join(forecasts.select(*SERIES, "horizon", *values), on=list(SERIES), how="left")
     every_period = F.sequence(F.lit(1), F.lit(config.forecast.horizon))
     periods = F.when(F.col("horizon").isNull(), every_period).otherwise(F.array("horizon"))
@@ -92,51 +92,63 @@ def beside_actuals(sequences: DataFrame, forecasts: DataFrame, model: str, confi
     )
 
 
-def held_out(sequences: DataFrame, config: Config, origin: date) -> DataFrame:
-    """What came after the origin, and what was known of each series as of it, one row per series.
-
-    Returns:
-        `item_id`, `location_id`, `forecast_origin`; `actuals`: array of H values, null where the series has no such period;
-        `promoted`: of the same periods "promoted" or "not promoted", null for a series that never is; `scale`, `squared_scale`: see
-        `floors.seasonal_scale` and `floors.squared_scale`; segments: `demand_class`, `category`, `volume`, `history`.
-    """
-    columns = (*_HISTORY, "observed", "promotion", "category")
-    schema = "item_id string, location_id string, forecast_origin date, actuals array<double>, promoted array<string>"
-    schema += (
-        ", scale double, squared_scale double, demand_class string, category string, volume string, history string"
-    )
-    return sequences.select(*columns).mapInArrow(_held_out_rows(config, origin), schema)
-
-
-def _held_out_rows(config: Config, origin: date) -> Callable[[Batches], Batches]:
+def actuals_after(sequences: DataFrame, config: Config, origin: date) -> DataFrame:
+    """`item_id`, `location_id`, `actuals`: the H values that came after the origin, null where the series has no such period."""
     grain, horizon = config.series.grain, config.forecast.horizon
 
-    def held_out_rows(batches: Batches) -> Batches:
+    def actual_rows(batches: Batches) -> Batches:
         for batch in batches:
-            history, actuals = split(batch, grain, origin, horizon)
+            _, actuals = split(batch, grain, origin, horizon)
+            columns = {name: batch[name] for name in SERIES} | {
+                "actuals": _lists(pa.array(actuals.ravel(), from_pandas=True), horizon)
+            }
+            yield pa.RecordBatch.from_pydict(columns)
+
+    schema = "item_id string, location_id string, actuals array<double>"
+    return sequences.select(*_HISTORY).mapInArrow(actual_rows, schema)
+
+
+def series_as_of(sequences: DataFrame, config: Config, origin: date) -> DataFrame:
+    """What metrics have to know of each series as of the origin, one row per series.
+
+    Returns:
+        `item_id`, `location_id`, `forecast_origin`; `scale`, `squared_scale`: see `floors.seasonal_scale` and
+        `floors.squared_scale`; segments: `demand_class`, `category`, `volume`, `history`; `promoted`: of the H periods ahead
+        "promoted" or "not promoted", null for a series that never is.
+    """
+    grain, horizon = config.series.grain, config.forecast.horizon
+
+    def known_rows(batches: Batches) -> Batches:
+        for batch in batches:
+            history, _ = split(batch, grain, origin, horizon)
             observed, _ = split(batch, grain, origin, horizon, "observed")
-            promoted = split(batch, grain, origin, horizon, "promotion")[1]
+            _, promoted = split(batch, grain, origin, horizon, "promotion")
             known = observed == 1
-            begun = ~np.isnan(history)
-            offsets = pa.array(np.arange(batch.num_rows + 1) * horizon, pa.int32())
             words = np.where(np.isnan(promoted), None, np.where(promoted > 0, "promoted", "not promoted"))
             mean = row_mean(np.where(known, history, np.nan))
+            begun = (~np.isnan(history)).sum(axis=1)
             yield pa.RecordBatch.from_pydict(
                 {
                     **{name: batch[name] for name in SERIES},
                     "forecast_origin": pa.repeat(pa.scalar(origin, pa.date32()), batch.num_rows),
-                    "actuals": pa.ListArray.from_arrays(offsets, pa.array(actuals.ravel(), from_pandas=True)),
-                    "promoted": pa.ListArray.from_arrays(offsets, pa.array(words.ravel(), pa.string())),
+                    "promoted": _lists(pa.array(words.ravel(), pa.string()), horizon),
                     "scale": seasonal_scale(history, SEASON[grain]),
                     "squared_scale": squared_scale(history),
                     "demand_class": demand_classes(np.nan_to_num(history), known),
                     "category": batch["category"],
                     "volume": np.array(VOLUMES)[np.searchsorted(VOLUME_EDGES, mean, side="right")],
-                    "history": np.where(begun.sum(axis=1) < NEW * SEASON[grain], "new", "longer"),
+                    "history": np.where(begun < NEW * SEASON[grain], "new", "longer"),
                 }
             )
 
-    return held_out_rows
+    schema = "item_id string, location_id string, forecast_origin date, promoted array<string>, scale double"
+    schema += ", squared_scale double, demand_class string, category string, volume string, history string"
+    return sequences.select(*_HISTORY, "observed", "promotion", "category").mapInArrow(known_rows, schema)
+
+
+def _lists(values: pa.Array, length: int) -> pa.ListArray:
+    """Lists of one length each out of all their values behind one another."""
+    return pa.ListArray.from_arrays(pa.array(np.arange(0, len(values) + 1, length), pa.int32()), values)
 
 
 def _floor_rows(floors: tuple[str, ...], config: Config, origin: date) -> Callable[[Batches], Batches]:

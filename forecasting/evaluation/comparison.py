@@ -14,6 +14,12 @@ from forecasting.evaluation.metrics import total_pinball
 from forecasting.lake import rows
 
 SURE = 0.95  # probability that the interval is to hold the true difference
+_CLUSTERS = {
+    "item": (1, ("item_id",)),
+    "day": (1, ("target_date",)),
+    "cell": (-1, ("item_id", "target_date")),
+}  # sign, keys
+_COMPARED = ("against", "loss")
 
 
 def compare_models(forecasts: DataFrame, models: Sequence[str], forecast: ForecastConfig) -> list[dict]:
@@ -36,10 +42,18 @@ def compare_models(forecasts: DataFrame, models: Sequence[str], forecast: Foreca
     own, others = models[0], models[1:]
     if not others:
         return []
+    losses = _paired_losses(forecasts, models, forecast)
+    found = _totals(losses).join(_squares(losses), on=list(_COMPARED))
+    return [_verdict(own, row) for row in rows(found.orderBy(*_COMPARED))]
+
+
+def _paired_losses(forecasts: DataFrame, models: Sequence[str], forecast: ForecastConfig) -> DataFrame:
+    """`against`, `loss`, series, `target_date`, and the losses of the first model and the other: `own`, `other`."""
     losses = {"pinball": total_pinball(forecast), "squared_error": F.pow(F.col("mean") - F.col("actual"), 2)}
     by_row = forecasts.groupBy(*SERIES, "target_date", "forecast_origin").agg(
         *(_loss_of(model, loss).alias(f"{name}_{model}") for model in models for name, loss in losses.items())
     )
+    own, *others = models
     pairs = F.array(
         *(
             F.struct(
@@ -52,30 +66,36 @@ def compare_models(forecasts: DataFrame, models: Sequence[str], forecast: Foreca
             for name in losses
         )
     )
-    cells = by_row.select(*SERIES, "target_date", F.inline(pairs))
-    of_series = cells.groupBy("against", "loss", *SERIES).agg(F.sum("own").alias("own"), F.sum("other").alias("other"))
-    totals = of_series.groupBy("against", "loss").agg(
-        F.sum("own").alias("own"),
-        F.sum("other").alias("other"),
-        F.count(F.lit(1)).alias("series"),
-        F.avg((F.col("own") < F.col("other")).cast("double")).alias("better_series"),
+    return by_row.select(*SERIES, "target_date", F.inline(pairs))
+
+
+def _totals(losses: DataFrame) -> DataFrame:
+    both = [F.sum(name).alias(name) for name in ("own", "other")]
+    of_series = losses.groupBy(*_COMPARED, *SERIES).agg(*both)
+    better = F.avg((F.col("own") < F.col("other")).cast("double"))
+    return of_series.groupBy(*_COMPARED).agg(*both, F.count(F.lit(1)).alias("series"), better.alias("better_series"))
+
+
+def _squares(losses: DataFrame) -> DataFrame:
+    """Of each way to cluster the rows, the number of clusters and the sum of their squared differences: `items`, `item_squares`."""
+    cells = losses.groupBy(*_COMPARED, "item_id", "target_date").agg(
+        F.sum(F.col("own") - F.col("other")).alias("difference")
     )
-    cells = cells.groupBy("against", "loss", "item_id", "target_date").agg(_difference())
-    joined = totals
-    for name, keys in (("item", ["item_id"]), ("day", ["target_date"]), ("cell", ["item_id", "target_date"])):
-        clustered = cells.groupBy("against", "loss", *keys).agg(F.sum("difference").alias("difference"))
-        squares = F.sum(F.col("difference") * F.col("difference")).alias(f"{name}_squares")
-        sums = clustered.groupBy("against", "loss").agg(squares, F.count(F.lit(1)).alias(f"{name}s"))
-        joined = joined.join(sums, on=["against", "loss"])
-    return [_verdict(own, row) for row in rows(joined.orderBy("against", "loss"))]
+    sets = [[F.col(name) for name in (*_COMPARED, *keys)] for _, keys in _CLUSTERS.values()]
+    keys = [F.col(name) for name in (*_COMPARED, "item_id", "target_date")]
+    clusters = cells.groupingSets(sets, *keys).agg(
+        F.sum("difference").alias("difference"), F.grouping_id().alias("left_out")
+    )
+    sums = []
+    for name, (_, kept) in _CLUSTERS.items():
+        left_out = sum(bit for bit, key in ((2, "item_id"), (1, "target_date")) if key not in kept)
+        difference = F.when(F.col("left_out") == left_out, F.col("difference"))
+        sums += [F.count(difference).alias(f"{name}s"), F.sum(difference * difference).alias(f"{name}_squares")]
+    return clusters.groupBy(*_COMPARED).agg(*sums)
 
 
 def _loss_of(model: str, loss: Column) -> Column:
     return F.max(F.when(F.col("model") == model, loss))
-
-
-def _difference() -> Column:
-    return F.sum(F.col("own") - F.col("other")).alias("difference")
 
 
 def _verdict(model: str, row: dict) -> dict:
@@ -83,7 +103,9 @@ def _verdict(model: str, row: dict) -> dict:
     told = {name: row[name] for name in ("against", "loss", "series", "better_series")} | {"model": model, "gain": gain}
     # Centred: under chance alone each cluster would share the mean difference. By day, item and cell alike.
     total = row["own"] - row["other"]
-    variance = sum(sign * (row[f"{name}_squares"] - total**2 / row[f"{name}s"]) for name, sign in _SIGNS.items())
+    variance = sum(
+        sign * (row[f"{name}_squares"] - total**2 / row[f"{name}s"]) for name, (sign, _) in _CLUSTERS.items()
+    )
     fewest = min(row["items"], row["days"])
     if gain is None or variance <= 0 or fewest < 2:
         return told | {"gain_low": None, "gain_high": None, "p_value": None}
@@ -92,6 +114,3 @@ def _verdict(model: str, row: dict) -> dict:
     half = float(student.ppf((1 + SURE) / 2)) * error / row["other"]
     p_value = float(2 * student.sf(abs(total) / error))
     return told | {"gain_low": gain - half, "gain_high": gain + half, "p_value": p_value}
-
-
-_SIGNS = {"item": 1, "day": 1, "cell": -1}

@@ -1,6 +1,6 @@
 """Accuracy and calibration per model, in all and by segment: sums per series first, then per model, then one row per metric.
 
-docs/method.md defines each metric. Nothing but the final rows, some hundreds, is ever small enough for a driver.
+docs/method.md defines each metric. Only the final rows, per segment and not per series, are ever small enough for a driver.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def backtest_metrics(forecasts: DataFrame, series: DataFrame, forecast: Forecast
 
     Args:
         forecasts: `backtest_forecasts`: `model`, series, `forecast_origin`, `horizon`, `actual`, `mean` and the quantile columns.
-        series: as `backtest.held_out` gives it, of all origins: `item_id`, `location_id`, `forecast_origin`, `scale`,
+        series: as `backtest.series_as_of` gives it, of all origins: `item_id`, `location_id`, `forecast_origin`, `scale`,
             `squared_scale`, `promoted` and OF_SERIES.
         season: periods that make up one part of the segment `ahead`.
 
@@ -33,7 +33,7 @@ def backtest_metrics(forecasts: DataFrame, series: DataFrame, forecast: Forecast
         Columns of `backtest_metrics` but lineage.
     """
     terms = _terms(forecast)
-    known = forecasts.join(series.drop("actuals"), on=[*SERIES, "forecast_origin"], how="left")
+    known = forecasts.join(series, on=[*SERIES, "forecast_origin"], how="left")
     parts_of = {"ahead": _ahead(season), "promotion": F.element_at("promoted", F.col("horizon"))}
     per_piece = (*_BY_MODEL, *SERIES, *OF_SERIES, *OF_ROWS, "scale", "squared_scale")
     pieces = (

@@ -20,6 +20,7 @@ from forecasting.models.spec import ModelSpec
 
 FILE = "model.npz"
 _SPEC = "spec.json"
+_OTHER_CODE = "it was made by another version of the code, whose network was another"
 
 
 def model_version(config: Config, data_version: str) -> str:
@@ -49,7 +50,7 @@ def unpack(artifact: bytes) -> tuple[ModelSpec, list[np.ndarray], dict[str, Any]
     """Specification, weights and note of an artifact.
 
     Raises:
-        ArtifactError: the bytes are cut short or are no artifact.
+        ArtifactError: the bytes are cut short, are no artifact, or one of another version of the code.
     """
     try:
         with np.load(io.BytesIO(artifact)) as arrays:
@@ -59,7 +60,11 @@ def unpack(artifact: bytes) -> tuple[ModelSpec, list[np.ndarray], dict[str, Any]
         raise ArtifactError(
             f"Model artifact: expected a whole model file, came {len(artifact)} bytes: {error}. Train again."
         ) from error
-    return ModelSpec.from_json(described["spec"]), weights, described["note"]
+    try:
+        spec = ModelSpec.from_json(described["spec"])
+    except (TypeError, KeyError) as error:
+        raise ArtifactError(f"Model artifact: {_OTHER_CODE} ({error}). Train again.") from error
+    return spec, weights, described["note"]
 
 
 def load_model(artifact: bytes):
@@ -74,9 +79,7 @@ def load_model(artifact: bytes):
     model = build_model(spec)
     shapes = [tuple(v.shape) for v in model.weights]
     if shapes != [w.shape for w in weights]:
-        raise ArtifactError(
-            "Model artifact: its weights do not fit this version's network; it was made by another version of the code. Train again."
-        )
+        raise ArtifactError(f"Model artifact: its weights do not fit; {_OTHER_CODE}. Train again.")
     model.set_weights(weights)
     return model, spec
 

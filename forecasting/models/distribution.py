@@ -15,7 +15,7 @@ import tensorflow as tf
 RESOLUTION = 0.02  # share of the scale below which amounts that are no whole units are not told apart
 NARROWEST = 0.05  # width of a component, on the scale of asinh
 FARTHEST = 12.0  # asinh(units / scale) of the largest amount that a quantile can be: 80,000 scales
-HALVINGS = 22  # of the interval that holds a quantile, down to 3 millionths
+HALVINGS = 22  # of the interval that holds a quantile, down to 6 millionths of asinh
 
 
 def parameters(out: tf.Tensor, components: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -57,9 +57,8 @@ class DemandTransformer(keras.Model):
         self.head_day = keras.layers.Dense(spec.head_width, use_bias=False, name="head_day")
         self.head_calendar = keras.layers.Dense(spec.head_width, use_bias=False, name="head_calendar")
         self.head_hidden = keras.layers.Dense(spec.head_width, activation="relu", name="head_hidden")
-        small = keras.initializers.RandomNormal(
-            stddev=0.02
-        )  # the first forecasts are the level and the centres as they lie
+        # So small that the first forecasts are the level and the centres as they lie.
+        small = keras.initializers.RandomNormal(stddev=0.02)
         self.head_out = keras.layers.Dense(3 * spec.components + 1, kernel_initializer=small, name="head_out")
         self.horizon = keras.layers.Embedding(spec.horizon, spec.head_width, name="horizon")
 

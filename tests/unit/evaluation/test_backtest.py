@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from forecasting.contracts import BACKTEST_FORECASTS
-from forecasting.evaluation.backtest import backtest_origin, compare, held_out, split
+from forecasting.evaluation.backtest import actuals_after, backtest_origin, compare, series_as_of, split
 from forecasting.evaluation.floors import recent_quantiles
 
 LAST = date(2024, 3, 31)
@@ -118,18 +118,26 @@ def test_floors_do_not_see_past_the_origin(spark, answers, quantities, make_conf
     assert before.equals(after.drop(columns="actual").sort_values(by, ignore_index=True))
 
 
-def test_held_out_gives_actuals_and_the_scale(sequences, quantities, config):
-    rows = {row["item_id"]: row for row in held_out(sequences, config, ORIGIN).toLocalIterator()}
+def by_item(rows) -> dict:
+    return {row["item_id"]: row for row in rows.toLocalIterator()}
+
+
+def test_actuals_are_the_periods_behind_the_origin(sequences, quantities, config):
+    rows = by_item(actuals_after(sequences, config, ORIGIN))
     assert rows["inside"]["actuals"] == [None, None, *quantities["inside"].tolist()]
     assert rows["old"]["actuals"] == quantities["old"][-HORIZON:].tolist()
+
+
+def test_scales_are_those_of_the_history(sequences, quantities, config):
+    rows = by_item(series_as_of(sequences, config, ORIGIN))
     history = quantities["old"][:-HORIZON]
     assert rows["old"]["scale"] == pytest.approx(np.abs(history[7:] - history[:-7]).mean())
     assert rows["old"]["squared_scale"] == pytest.approx((np.diff(history) ** 2).mean())
     assert rows["inside"]["scale"] == rows["inside"]["squared_scale"] == 0.0
 
 
-def test_held_out_tells_segments_as_of_the_origin(spark, sequences, quantities, config):
-    rows = {row["item_id"]: row for row in held_out(sequences, config, ORIGIN).toLocalIterator()}
+def test_segments_are_told_as_of_the_origin(spark, sequences, quantities, config):
+    rows = by_item(series_as_of(sequences, config, ORIGIN))
     assert rows["old"]["promoted"] == ["promoted", *["not promoted"] * (HORIZON - 1)]
     assert rows["young"]["promoted"] == [None] * HORIZON
     assert rows["inside"]["demand_class"] == "no demand"
@@ -137,7 +145,7 @@ def test_held_out_tells_segments_as_of_the_origin(spark, sequences, quantities, 
     assert {row["history"] for row in rows.values()} == {"new"}
     assert rows["old"]["category"] == "toys"
     later = {item: np.r_[quantity[:-HORIZON], quantity[-HORIZON:] + 1000] for item, quantity in quantities.items()}
-    changed = {row["item_id"]: row for row in held_out(sequences_of(spark, later), config, ORIGIN).toLocalIterator()}
+    changed = by_item(series_as_of(sequences_of(spark, later), config, ORIGIN))
     for item, row in rows.items():
         for name in ("scale", "squared_scale", "demand_class", "volume", "history"):
             assert changed[item][name] == row[name]

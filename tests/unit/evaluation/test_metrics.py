@@ -52,12 +52,11 @@ def scales_of(train: pd.DataFrame) -> pd.DataFrame:
 
 
 def series_of(scales: pd.DataFrame) -> pd.DataFrame:
-    """As `held_out` gives it: items alternate between two classes; the first is promoted on its first day."""
+    """As `series_as_of` gives it: items alternate between two classes; the first is promoted on its first day."""
     count = len(scales)
     promoted = [["promoted", *["not promoted"] * (HORIZON - 1)], *[[None] * HORIZON] * (count - 1)]
     return scales.assign(
         forecast_origin=ORIGIN,
-        actuals=[[]] * count,
         promoted=promoted,
         demand_class=[("smooth", "lumpy")[item % 2] for item in range(count)],
         category=None,
@@ -67,7 +66,7 @@ def series_of(scales: pd.DataFrame) -> pd.DataFrame:
 
 
 SERIES_SCHEMA = (
-    "item_id string, scale double, squared_scale double, location_id string, forecast_origin date, actuals array<double>, "
+    "item_id string, scale double, squared_scale double, location_id string, forecast_origin date, "
     "promoted array<string>, demand_class string, category string, volume string, history string"
 )
 
@@ -164,7 +163,7 @@ def test_outermost_interval_is_the_widest_symmetric_pair(levels, expected):
 def test_there_is_no_coverage_without_a_symmetric_pair(spark, answers, train, make_config):
     forecast = make_config("forecast.quantiles=[0.1,0.5]").forecast
     found = metrics_of(spark, answers.drop(columns="p90"), scales_of(train), forecast)
-    assert not found["metric"].str.startswith("coverage_80").any()
+    assert not found["metric"].str.startswith(("coverage", "width")).any()
 
 
 def test_segments_hold_their_own_rows(spark, answers, train, forecast):

@@ -33,6 +33,12 @@ def test_weights_of_another_network_are_refused():
         artifact.load_model(packed)
 
 
+def test_a_specification_of_another_version_is_refused(monkeypatch):
+    monkeypatch.setattr(type(small_spec()), "to_json", lambda spec: {"width": 8})
+    with pytest.raises(ArtifactError, match=r"another version of the code.*Train again"):
+        artifact.unpack(artifact.pack(small_spec(), [], {}))
+
+
 def test_a_missing_model_names_the_job_to_run(tmp_path):
     with pytest.raises(ArtifactError, match="Run the job train first"):
         artifact.latest_model(small_config(f"lake.path={tmp_path}"), "data")
