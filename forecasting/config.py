@@ -136,6 +136,7 @@ class ForecastConfig(Section):
 class ModelConfig(Section):
     context: Positive
     patch: Positive | None
+    encoder: Literal["transformer", "lstm", "gru", "rnn"]
     width: Positive
     layers: Positive
     heads: Positive
@@ -146,7 +147,7 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> ModelConfig:
-        if self.width % self.heads:
+        if self.encoder == "transformer" and self.width % self.heads:
             raise ValueError(f"expected model.heads to divide model.width, came {self.heads} and {self.width}")
         return self
 
@@ -161,7 +162,10 @@ class TrainingConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     clip_norm: Annotated[float, Field(gt=0)]
     origins_per_series: Positive
+    history_hidden: Share
+    averaging: Annotated[float, Field(ge=0, lt=1)]
     validate_every: Positive
+    validation_share: Share
     validation_series: Positive
     seed: Annotated[int, Field(ge=0)]
     xla: bool

@@ -8,12 +8,12 @@ from pyspark.sql import functions as F
 from forecasting.evaluation.backtest import backtest_origin, compare, series_as_of
 from forecasting.evaluation.comparison import compare_models
 from forecasting.evaluation.metrics import ALL, backtest_metrics
-from forecasting.features.places import own_calendar
 from forecasting.lake import rows, with_lineage
 from forecasting.models.artifact import latest_model
 from forecasting.periods import SEASON
 from forecasting.runtime import Figures, Run, entry_point
 from forecasting.scoring.score import forecast
+from forecasting.scoring.shared import shared_rows
 
 
 def execute(run: Run) -> Figures:
@@ -25,8 +25,7 @@ def execute(run: Run) -> Figures:
     artifact, model_version = latest_model(config, data["version"])
     lineage = run.lineage(data_version=data["version"], model_version=model_version)
 
-    calendar = own_calendar(lake)
-    forecasts = {"transformer": forecast(sequences, calendar, artifact, config, origin)}
+    forecasts = {"transformer": forecast(sequences, shared_rows(lake), artifact, config, origin)}
     answers = compare(sequences, forecasts, config, origin)
     lake.write(with_lineage(answers, **lineage), "backtest_forecasts", replacing={"forecast_origin": origin})
 

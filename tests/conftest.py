@@ -38,6 +38,7 @@ TINY = (
     "training.batch_size=32",
     "training.origins_per_series=4",
     "training.validate_every=2",
+    "training.validation_share=0.3",
     "training.validation_series=64",
     "training.xla=false",
 )

@@ -8,13 +8,16 @@ import pyarrow as pa
 
 from forecasting.config import load_config
 from forecasting.features.calendar import calendar_features
-from forecasting.models.batches import CalendarAxis
-from forecasting.models.spec import STATIC, ModelSpec, model_spec
+from forecasting.models.batches import ALWAYS
+from forecasting.models.shared import Shared, SharedRows, event_names
+from forecasting.models.spec import STATIC, Inputs, ModelSpec, Signal, model_spec
 from forecasting.periods import position
+from forecasting.states import State
 
 LAST = date(2023, 6, 30)
 ORIGIN = int(position(np.datetime64(LAST), "day"))
 HORIZON = 7
+KEY = ("item_id", "location_id")
 SMALL = (
     "model.context=56",
     "model.width=16",
@@ -30,9 +33,22 @@ def small_config(*settings: str):
     return load_config(settings=[*SMALL, *settings])
 
 
+def small_inputs() -> Inputs:
+    """Promotions of two columns and one kind, a discount, weather, two calendars."""
+    return Inputs(
+        past=("discount", "views"),
+        planned=("display", "mailer"),
+        kinds=("coupon",),
+        signals=(Signal("rain", 2.0, 1.5), Signal("event fair", 0.0, 1.0)),
+        calendars=("US", "DE"),
+        events=event_names(small_calendar(), LAST),
+        vocabularies=dict.fromkeys(STATIC, ("a", "b")),
+    )
+
+
 def small_spec(**changes) -> ModelSpec:
     """A specification of that model, trained until LAST."""
-    spec = model_spec(small_config(), dict.fromkeys(STATIC, ("a", "b")), LAST, "data")
+    spec = model_spec(small_config(), small_inputs(), LAST, "data")
     return ModelSpec(**{**spec.__dict__, **changes})
 
 
@@ -50,29 +66,77 @@ def small_sequences(series: int = 24, seed: int = 0, shortest: int = 5, longest:
         "discount": [rng.random(n) * 0.2 for n in lengths],
         "display": [(rng.random(n + HORIZON) < 0.2) * 1.0 for n in lengths],
         "mailer": [(rng.random(n + HORIZON) < 0.2) * 1.0 for n in lengths],
+        "planned_price": [np.where(rng.random(n + HORIZON) < 0.1, 1.5, 2.0) for n in lengths],
+        "views": [rng.poisson(9.0, n) for n in lengths],
     }
+    coupons = [[("coupon", (rng.random(n + HORIZON) < 0.1).astype(np.float32))] for n in lengths]
+    state = [np.where(rng.random(n) < 0.05, State.OUT_OF_STOCK, State.SOLD) for n in lengths]
+    announced = pa.array([np.full(n + HORIZON, ALWAYS) for n in lengths], pa.list_(pa.int16()))
     return pa.RecordBatch.from_pydict(
         {
             "item_id": [f"item{i:03d}" for i in range(series)],
-            "location_id": ["ALL"] * series,
+            "location_id": [("l0", "l1", "l2")[i % 3] for i in range(series)],
             "first_period": pa.array(first, pa.date32()),
             "length": pa.array(lengths, pa.int32()),
             **{name: pa.array(values, pa.list_(pa.float32())) for name, values in lists.items()},
-            "promotion_announced": pa.array([np.full(n + HORIZON, 32767) for n in lengths], pa.list_(pa.int16())),
+            "promotion_announced": announced,
+            "price_announced": announced,
+            "promotion_kinds": pa.array(coupons, pa.map_(pa.string(), pa.list_(pa.float32()))),
+            "state": pa.array(state, pa.list_(pa.int8())),
+            "calendar": [("US", "DE", "FR")[i % 3] for i in range(series)],
             "observed": pa.array([np.ones(n) for n in lengths], pa.list_(pa.int8())),
-            **{name: [("a", "b", None, "new")[i % 4] for i in range(series)] for name in STATIC},
+            **{name: [("a", "b", None, "new")[i % 4] for i in range(series)] for name in STATIC if name not in KEY},
         }
     )
 
 
 def small_calendar() -> pd.DataFrame:
-    """The calendar of the year around LAST, with promotions known throughout."""
-    return calendar_features(date(2022, 12, 1), 260, "day", "US", None, (), [], date(2023, 12, 31))
+    """The calendars of two countries in the year around LAST, with promotions known throughout."""
+    frames = [
+        calendar_features(date(2022, 12, 1), 260, "day", country, None, ("easter",), [], date(2023, 12, 31)).assign(
+            calendar=country
+        )
+        for country in ("US", "DE")
+    ]
+    return pd.concat(frames, ignore_index=True)
 
 
-def small_axis() -> CalendarAxis:
-    """That calendar, encoded."""
-    return CalendarAxis.of(small_calendar(), "day")
+def small_covariates(seed: int = 0) -> pa.Table:
+    """Rain at two places, observed to LAST and forecast up to five days ahead; a fair of which one place has long known."""
+    rng = np.random.default_rng(seed)
+    days = 150
+    first = LAST - timedelta(days - 1)
+    rows = []
+    for place in ("l0", "ALL"):
+        told = [
+            {
+                "issued_on": LAST - timedelta(back),
+                "period_start": LAST - timedelta(back - ahead),
+                "value": float(rng.gamma(2.0)),
+            }
+            for back in range(days)
+            for ahead in range(1, 6)
+        ]
+        rows.append(("rain", place, first, rng.gamma(2.0, size=days).tolist(), told))
+    fair = [{"issued_on": date(1900, 1, 1), "period_start": LAST + timedelta(n), "value": 1.0} for n in (-40, -3, 2)]
+    rows.append(("event fair", "l1", LAST + timedelta(1), [], fair))
+    struct = pa.struct({"issued_on": pa.date32(), "period_start": pa.date32(), "value": pa.float64()})
+    types = (pa.string(), pa.string(), pa.date32(), pa.list_(pa.float32()), pa.list_(struct))
+    names = ("signal", "location_id", "first_period", "observed", "forecasts")
+    columns = {
+        name: pa.array(values, type_) for name, values, type_ in zip(names, zip(*rows, strict=True), types, strict=True)
+    }
+    return pa.table(columns)
+
+
+def small_rows() -> SharedRows:
+    """Those tables, as scoring and training get them."""
+    return SharedRows(small_calendar(), small_covariates(), "day")
+
+
+def small_shared() -> Shared:
+    """What a model of `small_inputs` reads of them."""
+    return small_rows().of(small_inputs())
 
 
 def changed(batch: pa.RecordBatch, column: str, after: int, add: float = 5.0) -> pa.RecordBatch:
@@ -82,4 +146,5 @@ def changed(batch: pa.RecordBatch, column: str, after: int, add: float = 5.0) ->
         number = int(position(np.datetime64(first), "day")) + np.arange(len(old))
         values.append(np.where(number > ORIGIN - after, np.asarray(old) + add, old))
     index = batch.schema.get_field_index(column)
-    return batch.set_column(index, batch.schema.field(index), pa.array(values, pa.list_(pa.float32())))
+    field = batch.schema.field(index)
+    return batch.set_column(index, field, pa.array(values, pa.list_(pa.float64())).cast(field.type))

@@ -231,6 +231,12 @@ SEQUENCES = Table(
             "known future",
         ),
         Column("planned_price", "array<float>", f"list price as planned, 0 unknown; {_AHEAD}", role="known future"),
+        Column(
+            "price_announced",
+            "array<smallint>",
+            f"periods ahead by which the planned price had been announced, 32767 where none says when; {_AHEAD}",
+            role="known future",
+        ),
         *PRODUCT_ATTRIBUTES,
         Column("launched_on", "date", "first day on which the item can be sold", role="static"),
         Column(

@@ -174,7 +174,7 @@ PRICES = Source(
         required("starts_on", "date", "first day"),
         Column("ends_on", "date", "last day; null: until the next price"),
         required("price", "double", "money per unit, in the dataset's currency"),
-        Column("announced_on", "date", "day from which the price is known; features take every price as known"),
+        Column("announced_on", "date", "day from which the price is known; null: it always was"),
         SOURCE_FILE,
         RUN,
     ),

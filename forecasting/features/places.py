@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from forecasting.config import FeaturesConfig
 from forecasting.demand.aggregate import at_location_level
-from forecasting.lake import Lake, rows
 
 Calendar = tuple[str, str, str | None]  # name, country, region
 
@@ -28,12 +26,6 @@ def calendars(found: Iterable[Mapping], features: FeaturesConfig) -> list[Calend
         name = f"{country}-{region}" if region else country
         named[name] = (name, country, region)
     return list(named.values())
-
-
-def own_calendar(lake: Lake) -> pd.DataFrame:
-    """Rows of `calendar_features` of the configuration's own country and region, which the model reads for all series."""
-    name = lake.config.features.calendar
-    return pd.DataFrame(rows(lake.read("calendar_features").where(F.col("calendar") == name)))
 
 
 def places(locations: DataFrame, features: FeaturesConfig, level: str) -> DataFrame:

@@ -58,7 +58,7 @@ def promotion_spans(promotions: DataFrame, locations: DataFrame, level: str) -> 
 
 
 def price_spans(prices: DataFrame, locations: DataFrame, level: str) -> DataFrame:
-    """List prices per series: `item_id`, `location_id`, and as array of struct(starts_on, ends_on, price) the `prices` of its own
+    """List prices per series: `item_id`, `location_id`, and as array of struct(starts_on, ends_on, price, announced_on) the `prices` of its own
     places and the `general_prices`, which hold everywhere and count where no own one does.
 
     A price without a last day holds until the item's next one at that place. Prices of a place count before those that hold
@@ -66,11 +66,11 @@ def price_spans(prices: DataFrame, locations: DataFrame, level: str) -> DataFram
     """
     following = F.lead("starts_on").over(Window.partitionBy("item_id", "location_id").orderBy("starts_on", "price"))
     until = F.coalesce("ends_on", F.date_sub(following, 1), F.lit(date(2100, 1, 1)))
-    ended = prices.select("item_id", "location_id", "starts_on", until.alias("ends_on"), "price")
+    ended = prices.select("item_id", "location_id", "starts_on", until.alias("ends_on"), "price", "announced_on")
     local = at_location_level(ended.where(F.col("location_id").isNotNull()), locations, level)
     places = at_location_level(locations.select("location_id"), locations, level).distinct()
     general = ended.where(F.col("location_id").isNull()).drop("location_id").crossJoin(F.broadcast(places))
-    spans = F.collect_list(F.struct("starts_on", "ends_on", "price"))
+    spans = F.collect_list(F.struct("starts_on", "ends_on", "price", "announced_on"))
     of_places = local.groupBy(*SERIES).agg(spans.alias("_local"))
     everywhere = general.groupBy(*SERIES).agg(spans.alias("_general"))
     both = of_places.join(everywhere, on=list(SERIES), how="full")

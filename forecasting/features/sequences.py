@@ -154,7 +154,8 @@ def _past(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: 
 
 def _known(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str) -> dict[str, pa.Array]:
     spans = Spans(batch["spans"], first, lengths, grain)
-    own, general = (Spans(batch[name], first, lengths, grain).price() for name in ("prices", "general_prices"))
+    own, general = (Spans(batch[name], first, lengths, grain) for name in ("prices", "general_prices"))
+    own_price = own.price()
     promoted = pc.greater(batch["spans"].value_lengths().fill_null(0), 0)
     priced = pc.or_(batch["prices"].is_valid(), batch["general_prices"].is_valid())
     values = {name: spans.share_of(name) for name in STRENGTHS} | {
@@ -165,7 +166,10 @@ def _known(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain:
     }
     return {name: _where(promoted, lists(value, lengths)) for name, value in values.items()} | {
         "promotion_kinds": _map_of(spans.kinds(), lengths),
-        "planned_price": _where(priced, lists(np.where(own > 0, own, general), lengths)),
+        "planned_price": _where(priced, lists(np.where(own_price > 0, own_price, general.price()), lengths)),
+        "price_announced": _where(
+            priced, lists(np.where(own_price > 0, own.announced(), general.announced()), lengths)
+        ),
     }
 
 

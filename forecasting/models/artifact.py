@@ -16,6 +16,7 @@ from pyarrow import fs
 from forecasting import __version__
 from forecasting.config import Config, fingerprint
 from forecasting.errors import ArtifactError
+from forecasting.models.shared import SharedRows
 from forecasting.models.spec import ModelSpec
 
 FILE = "model.npz"
@@ -67,8 +68,11 @@ def unpack(artifact: bytes) -> tuple[ModelSpec, list[np.ndarray], dict[str, Any]
     return spec, weights, described["note"]
 
 
-def load_model(artifact: bytes):
-    """The network of an artifact, ready to call, and its specification. Needs TensorFlow, but no Spark.
+def load_model(artifact: bytes, rows: SharedRows):
+    """The network of an artifact, ready to call, its specification and what its series share. Needs TensorFlow, but no Spark.
+
+    Args:
+        rows: of the tables that series share; the model takes what it was trained with.
 
     Raises:
         ArtifactError: the weights do not fit the specification.
@@ -76,12 +80,13 @@ def load_model(artifact: bytes):
     from forecasting.models.build import build_model
 
     spec, weights, _ = unpack(artifact)
-    model = build_model(spec)
+    shared = rows.of(spec.inputs)
+    model = build_model(spec, shared)
     shapes = [tuple(v.shape) for v in model.weights]
     if shapes != [w.shape for w in weights]:
         raise ArtifactError(f"Model artifact: its weights do not fit; {_OTHER_CODE}. Train again.")
     model.set_weights(weights)
-    return model, spec
+    return model, spec, shared
 
 
 def latest_model(config: Config, data_version: str) -> tuple[bytes, str]:

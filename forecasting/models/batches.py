@@ -1,82 +1,131 @@
 """Sequences to network input: ragged arrays laid on one axis of periods that all series share.
 
-Every series ends at the same period, so a batch is a dense block whose last column is the forecast origin: calendar and
-promotion reach are then the same for all rows and are kept once.
+Every series ends at the same period, so a batch is a dense block whose last column is the forecast origin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from forecasting.models.spec import CALENDAR, KNOWN, PAST, SMALLEST_CLASS, STATIC, TARGET, UNKNOWN, ModelSpec
+from forecasting.models.shared import Shared
+from forecasting.models.spec import SMALLEST_CLASS, STATIC, TARGET, UNKNOWN, Inputs, ModelSpec
 from forecasting.periods import position
+from forecasting.states import State
 
-ANNOUNCED = "promotion_announced"
-SEQUENCE_COLUMNS = (
-    "item_id",
-    "location_id",
-    "first_period",
-    "length",
-    TARGET,
-    "observed",
-    *PAST,
-    *KNOWN,
-    ANNOUNCED,
-    *STATIC,
-)
+PROMOTION_ANNOUNCED = "promotion_announced"
+PRICE_ANNOUNCED = "price_announced"
+KINDS = "promotion_kinds"
+ALWAYS = np.iinfo(np.int16).max  # periods ahead by which is known what nobody says when it was announced
+NEIGHBOURS = (-1, 0, 1)  # periods beside a day ahead whose signals the network sees
+_FIXED = ("item_id", "location_id", "first_period", "length", TARGET, "observed", "state", "price", "planned_price")
+
+
+def sequence_columns(inputs: Inputs) -> tuple[str, ...]:
+    """Columns of `sequences` that a model of these inputs reads."""
+    own = (*inputs.past, *inputs.planned, *((KINDS,) if inputs.kinds else ()), PROMOTION_ANNOUNCED, PRICE_ANNOUNCED)
+    return tuple(dict.fromkeys((*_FIXED, *own, *STATIC, "calendar")))
 
 
 @dataclass(frozen=True)
 class Block:
-    """Rows of series on a shared axis of `width` periods that ends at the forecast origin.
+    """Rows of series on a shared axis of W periods that ends at the forecast origin; A = W + horizon.
 
-    quantity, observed: [series, width]; past: [series, width, len(PAST)]; known: [series, width + horizon, len(KNOWN)];
-    static: [series, len(STATIC)]. `observed` is 1 from a series' first period on, but for periods that
-    were closed or not delivered; all else is 0 before it.
+    quantity: [series, W]. observed: 1 from a series' first period on, but for periods that were closed or not delivered.
+    censored: 1 where stock was counted empty, so that demand was no less than the quantity. past: [series, W, columns]. price:
+    [series, A], as planned, else as last seen; 0 where unknown. price_lead: [series, A], periods ahead by which it was announced.
+    planned: [series, A, columns and kinds]. lead: [series, A], the same of promotions. static: [series, len(STATIC)].
+    calendar, place: [series], numbers of a calendar and of the place's signals. All is 0 before a series begins.
     """
 
     quantity: np.ndarray
     observed: np.ndarray
+    censored: np.ndarray
     past: np.ndarray
-    known: np.ndarray
+    price: np.ndarray
+    price_lead: np.ndarray
+    planned: np.ndarray
+    lead: np.ndarray
     static: np.ndarray
+    calendar: np.ndarray
+    place: np.ndarray
 
     def __len__(self) -> int:
         return len(self.quantity)
 
 
-def to_block(batch: pa.RecordBatch, spec: ModelSpec, origin: int, width: int) -> Block:
-    """The rows of `batch` (columns of `sequences`) as they were known at `origin`.
+def block_shapes(spec: ModelSpec, width: int) -> dict[str, tuple[tuple[int, ...], type]]:
+    """Shape of a row and type of each field of a Block."""
+    ahead, inputs = width + spec.horizon, spec.inputs
+    return {
+        "quantity": ((width,), np.float32),
+        "observed": ((width,), np.int8),
+        "censored": ((width,), np.int8),
+        "past": ((width, len(inputs.past)), np.float32),
+        "price": ((ahead,), np.float32),
+        "price_lead": ((ahead,), np.int16),
+        "planned": ((ahead, len(inputs.planned) + len(inputs.kinds)), np.float32),
+        "lead": ((ahead,), np.int16),
+        "static": ((len(STATIC),), np.int32),
+        "calendar": ((), np.int32),
+        "place": ((), np.int32),
+    }
 
-    Nothing of `quantity` and PAST behind the origin is read; KNOWN is read up to the horizon, but for promotions that were
-    announced behind the origin.
+
+def to_block(batch: pa.RecordBatch, spec: ModelSpec, shared: Shared, origin: int, width: int) -> Block:
+    """The rows of `batch` (columns `sequence_columns`) as they were known at `origin`.
+
+    Nothing that happened behind the origin is read; prices and promotions are read up to the horizon, but for those that
+    were announced behind the origin.
 
     Args:
         origin: number of the last known period, as `periods.position` counts.
         width: periods of history to lay out.
     """
+    inputs = spec.inputs
     first = position(batch["first_period"].to_numpy(zero_copy_only=False), spec.grain)
     axis = np.arange(origin - width + 1, origin + 1)
     ahead = np.arange(origin - width + 1, origin + spec.horizon + 1)
-    known = np.stack([_lay(batch[name], first, ahead) for name in KNOWN], axis=-1)
-    announced = ahead - _lay(batch[ANNOUNCED], first, ahead) <= origin
-    return Block(
-        quantity=_lay(batch[TARGET], first, axis),
-        observed=_lay(batch["observed"], first, axis),
-        past=np.stack([_lay(batch[name], first, axis) for name in PAST], axis=-1),
-        known=known * ((ahead <= origin) | announced)[..., None],
-        static=encode_static(batch, spec.vocabularies),
-    )
+    lead = _lay(batch[PROMOTION_ANNOUNCED], first, ahead, ALWAYS)
+    lead = np.where(lead == ALWAYS, spec.lead_periods, lead)
+    price_lead = _lay(batch[PRICE_ANNOUNCED], first, ahead, ALWAYS)
+    columns = [batch[name] for name in inputs.planned]
+    columns += [pc.map_lookup(batch[KINDS], pa.scalar(kind), "first") for kind in inputs.kinds]
+    planned = _stack([_lay(column, first, ahead) for column in columns], (len(batch), len(ahead)))
+    price = _lay(batch["planned_price"], first, ahead)
+    price[:, :width] = np.where(price[:, :width] > 0, price[:, :width], _lay(batch["price"], first, axis))
+    values = {
+        "quantity": _lay(batch[TARGET], first, axis),
+        "observed": _lay(batch["observed"], first, axis),
+        "censored": (_lay(batch["state"], first, axis) == State.OUT_OF_STOCK),
+        "past": _stack([_lay(batch[name], first, axis) for name in inputs.past], (len(batch), width)),
+        "price": price * _announced(price_lead, ahead, origin),
+        "price_lead": price_lead,
+        "planned": planned * _announced(lead, ahead, origin)[..., None],
+        "lead": lead,
+        "static": encode_static(batch, inputs),
+        "calendar": _codes(batch["calendar"], inputs.calendars, missing=0),
+        "place": shared.signals.place_of(batch["location_id"].to_pylist()),
+    }
+    types = {name: type_ for name, (_, type_) in block_shapes(spec, width).items()}
+    return Block(**{name: np.asarray(value, types[name]) for name, value in values.items()})
 
 
-def _lay(lists: pa.Array, first: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """Ragged arrays on an axis: [series, len(axis)], 0 where a series has no value.
+def _announced(lead: np.ndarray, ahead: np.ndarray, origin: int) -> np.ndarray:
+    """Whether a plan for each period had been announced by the origin; the past is known."""
+    return (ahead <= origin) | (ahead - lead <= origin)
+
+
+def _stack(columns: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    return np.stack(columns, axis=-1) if columns else np.zeros((*shape, 0), np.float32)
+
+
+def _lay(lists: pa.Array, first: np.ndarray, axis: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
+    """Ragged arrays on an axis: [series, len(axis)], `otherwise` where a series has no value.
 
     Args:
         lists: one list of numbers per series, whose first value belongs to period `first`; null for none.
@@ -87,16 +136,17 @@ def _lay(lists: pa.Array, first: np.ndarray, axis: np.ndarray) -> np.ndarray:
     index = axis - first[:, None]
     inside = (index >= 0) & (index < lengths[:, None])
     at = np.where(inside, index + (np.cumsum(lengths) - lengths)[:, None], 0)
-    return np.where(inside, flat[at] if len(flat) else 0.0, 0.0).astype(np.float32)
+    return np.where(inside, flat[at] if len(flat) else otherwise, otherwise).astype(np.float32)
 
 
-def encode_static(batch: pa.RecordBatch, vocabularies: Mapping[str, Sequence[str]]) -> np.ndarray:
+def encode_static(batch: pa.RecordBatch, inputs: Inputs) -> np.ndarray:
     """Index of each static value in its vocabulary, from 1; UNKNOWN for null and for values training did not see."""
-    columns = []
-    for name in STATIC:
-        index = pc.index_in(batch[name], pa.array(vocabularies[name], pa.string())).fill_null(-1)
-        columns.append(np.asarray(index) + 1)
-    return np.stack(columns, axis=1).astype(np.int32)
+    codes = [_codes(batch[name], inputs.vocabulary(name), missing=-1) + 1 for name in STATIC]
+    return np.stack(codes, axis=1).astype(np.int32)
+
+
+def _codes(values: pa.Array, words: Sequence[str], missing: int) -> np.ndarray:
+    return np.asarray(pc.index_in(values, pa.array(words, pa.string())).fill_null(missing))
 
 
 def vocabulary(counts: Mapping[str, int]) -> tuple[str, ...]:
@@ -105,47 +155,49 @@ def vocabulary(counts: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(sorted(value for value, series in counts.items() if value is not None and series >= SMALLEST_CLASS))
 
 
-def encode_calendar(calendar: pd.DataFrame) -> np.ndarray:
-    """Calendar columns as numbers of about unit size.
+def network_input(
+    block: Block, rows: np.ndarray, begin: int, origins: np.ndarray, spec: ModelSpec, shared: Shared, first: int
+) -> dict[str, np.ndarray]:
+    """What the network reads of some rows of a block: a context that starts at column `begin`, with its forecast origins.
 
     Args:
-        calendar: rows of `calendar_features`, [periods].
-
-    Returns:
-        [periods, CALENDAR + 1], float32: weekday and year as sine and cosine (two harmonics each), position in the month,
-        holiday, nearness to the next and last holiday; last, whether the promotion plan reaches the period.
+        rows: [B]. origins: [O], patches of the context at whose ends forecasts begin.
+        first: number of the period of the block's first column.
     """
-    week = 2 * np.pi * (calendar["weekday"].to_numpy() - 1) / 7
-    year = 2 * np.pi * calendar["day_of_year"].to_numpy() / 365.25
-    columns = [f(k * week) for k in (1, 2) for f in (np.sin, np.cos)] + [f(year) for f in (np.sin, np.cos)]
-    columns.append((calendar["day_of_month"].to_numpy() - 15.5) / 15.5)
-    columns.append((calendar["weekday"].to_numpy() >= 6).astype(float))
-    columns.append(np.minimum(calendar["holidays"].to_numpy(), 1))
-    columns.append(np.exp(-calendar["days_to_holiday"].to_numpy() / 3.0))
-    columns.append(np.exp(-calendar["days_since_holiday"].to_numpy() / 3.0))
-    assert len(columns) == CALENDAR
-    columns.append(calendar["promotions_known"].to_numpy().astype(float))
-    return np.stack(columns, axis=1).astype(np.float32)
+    end = begin + spec.context
+    ahead = end + spec.horizon
+    calendar, reach = shared.calendars.window(first + begin, first + ahead)
+    place = block.place[rows]
+    context = np.arange(first + begin, first + end)
+    signals, _ = shared.signals.known_at(place, context[None], context[None])
+    last = first + begin + (origins + 1) * spec.patch - 1  # [O]
+    beside = np.arange(1 + NEIGHBOURS[0], spec.horizon + 1 + NEIGHBOURS[-1])
+    foretold, known = shared.signals.known_at(place, last[None, :, None] + beside, last[None, :, None])
+    return {
+        "quantity": block.quantity[rows, begin:end],
+        "observed": block.observed[rows, begin:end].astype(np.float32),
+        "censored": block.censored[rows, begin:end].astype(np.float32),
+        "past": block.past[rows, begin:end],
+        "price": block.price[rows, begin:ahead],
+        "price_lead": block.price_lead[rows, begin:ahead].astype(np.int32),
+        "planned": block.planned[rows, begin:ahead],
+        "lead": block.lead[rows, begin:ahead].astype(np.int32),
+        "static": block.static[rows],
+        "plan": np.ones(len(rows), np.float32),
+        "calendar": calendar,
+        "reach": reach,
+        "calendar_of": block.calendar[rows],
+        "signals": signals,
+        "foretold": foretold,
+        "foretold_known": known,
+    }
 
 
-@dataclass(frozen=True)
-class CalendarAxis:
-    """Encoded calendar of consecutive periods from number `first`: [periods, CALENDAR + 1]."""
-
-    first: int
-    values: np.ndarray
-
-    @classmethod
-    def of(cls, calendar: pd.DataFrame, grain: str) -> CalendarAxis:
-        """From rows of `calendar_features`, in any order."""
-        ordered = calendar.sort_values("period_start")
-        first = position(np.array(ordered["period_start"].iloc[:1].to_numpy(), "datetime64[D]"), grain)
-        return cls(int(first[0]), encode_calendar(ordered))
-
-    def window(self, start: int, stop: int) -> np.ndarray:
-        """Rows of periods start to stop - 1; periods outside the calendar repeat its edge, with no promotion known."""
-        index = np.arange(start, stop) - self.first
-        inside = (index >= 0) & (index < len(self.values))
-        rows = self.values[np.clip(index, 0, len(self.values) - 1)].copy()
-        rows[~inside, -1] = 0.0
-        return rows
+def empty_input(spec: ModelSpec, shared: Shared, series: int) -> dict[str, np.ndarray]:
+    """Network input of the right shapes and types for the last origin of series of which nothing is known."""
+    shapes = block_shapes(spec, spec.context)
+    block = Block(
+        **{field.name: np.zeros((series, *shapes[field.name][0]), shapes[field.name][1]) for field in fields(Block)}
+    )
+    origins = np.array([spec.patches - 1], np.int32)
+    return network_input(block, np.arange(series), 0, origins, spec, shared, shared.calendars.first)

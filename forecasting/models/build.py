@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from functools import cache
 
-import numpy as np
-
-from forecasting.models.spec import CALENDAR, KNOWN, PAST, STATIC, ModelSpec
+from forecasting.models.batches import empty_input
+from forecasting.models.shared import Shared
+from forecasting.models.spec import ModelSpec
 
 
 @cache
@@ -24,28 +24,14 @@ def use_threads(threads: int) -> None:
         return
 
 
-def build_model(spec: ModelSpec, seed: int = 0):
+def build_model(spec: ModelSpec, shared: Shared, seed: int = 0):
     """The network of a specification with fresh weights; the same seed gives the same weights."""
     import keras
     import tensorflow as tf
 
-    from forecasting.models.transformer import DemandTransformer
+    from forecasting.models.network import DemandNetwork
 
     keras.utils.set_random_seed(seed)
-    model = DemandTransformer(spec)
-    model(empty_inputs(spec, 1), tf.constant([spec.patches - 1]))
+    model = DemandNetwork(spec)
+    model(empty_input(spec, shared, 1), tf.constant([spec.patches - 1]))
     return model
-
-
-def empty_inputs(spec: ModelSpec, series: int) -> dict[str, np.ndarray]:
-    """Network input of the right shapes and types, all zero."""
-    ahead = spec.context + spec.horizon
-    return {
-        "quantity": np.zeros((series, spec.context), np.float32),
-        "observed": np.zeros((series, spec.context), np.float32),
-        "past": np.zeros((series, spec.context, len(PAST)), np.float32),
-        "known": np.zeros((series, ahead, len(KNOWN)), np.float32),
-        "static": np.zeros((series, len(STATIC)), np.int32),
-        "plan": np.ones(series, np.float32),
-        "calendar": np.zeros((ahead, CALENDAR + 1), np.float32),
-    }

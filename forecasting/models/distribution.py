@@ -28,12 +28,14 @@ def parameters(out: tf.Tensor, components: int) -> tuple[tf.Tensor, tf.Tensor, t
     return tf.nn.log_softmax(weight), centre + tf.cast(apart, out.dtype), tf.nn.softplus(width) + NARROWEST
 
 
-def log_probability(out: tf.Tensor, actual: tf.Tensor, scale: tf.Tensor, unit: tf.Tensor, components: int) -> tf.Tensor:
-    """Logarithm of the probability of what came, to within half a unit, [...].
+def log_probability(
+    out: tf.Tensor, actual: tf.Tensor, censored: tf.Tensor, scale: tf.Tensor, unit: tf.Tensor, components: int
+) -> tf.Tensor:
+    """Logarithm of the probability of what came, to within half a unit, [...]; where it was censored, of that or more.
 
     Args:
-        out: [..., 3 C]. actual: [...], units, 0 or more. scale: [...], units.
-        unit: [...], smallest difference that counts, see `units`.
+        out: [..., 3 C]. actual: [...], units, 0 or more. censored: [...], 1 where demand was no less than `actual`.
+        scale: [...], units. unit: [...], smallest difference that counts, see `units`.
     """
     weight, centre, width = parameters(out, components)
     half = tf.maximum(unit, 0.01 * scale) / 2  # of a large amount one more or less says nothing, and costs precision
@@ -42,7 +44,9 @@ def log_probability(out: tf.Tensor, actual: tf.Tensor, scale: tf.Tensor, unit: t
     # log(sigmoid(above) - sigmoid(below)), exact also where both are near 0, near 1 or near each other.
     between = -tf.nn.softplus(-above) - tf.nn.softplus(below) + tf.math.log(-tf.math.expm1(below - above) + 1e-12)
     none_sold = (actual < half)[..., None]
-    return tf.reduce_logsumexp(weight + tf.where(none_sold, -tf.nn.softplus(-above), between), axis=-1)
+    exactly = tf.where(none_sold, -tf.nn.softplus(-above), between)
+    at_least = tf.where(none_sold, 0.0, -tf.nn.softplus(below))
+    return tf.reduce_logsumexp(weight + tf.where(censored[..., None] > 0, at_least, exactly), axis=-1)
 
 
 def quantiles(out: tf.Tensor, scale: tf.Tensor, unit: tf.Tensor, levels: tf.Tensor, components: int) -> tf.Tensor:

@@ -3,21 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import date
 from typing import Any
 
 from forecasting.config import Config
-from forecasting.periods import PATCH
+from forecasting.periods import DAYS, PATCH
 
 TARGET = "quantity"
-PAST = ("price", "discount")  # known up to the forecast origin only
-KNOWN = ("display", "mailer")  # known beyond it, as far as the plan reaches
-STATIC = ("department", "category", "subcategory", "brand", "manufacturer", "size")
-CALENDAR = 11  # numbers that `batches.encode_calendar` makes of each period
+PAST = ("discount", "views", "carts", "customers")  # known up to the forecast origin only
+PLANNED = (
+    "display",
+    "mailer",
+    "promotion",
+    "promotion_depth",
+    "promotion_periods_left",
+)  # as far as they were announced
+STATIC = (
+    "department",
+    "category",
+    "subcategory",
+    "brand",
+    "manufacturer",
+    "size",
+    "price_band",
+    "item_id",
+    "location_group",
+    "location_id",
+)
 
 UNKNOWN = 0  # index of a static value that training did not see
 SMALLEST_CLASS = 20  # series that must share a static value for it to get an embedding of its own
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A covariate of places (weather, a sensor, an event of single locations), and what brings its values to unit size, as of
+    the end of training."""
+
+    name: str
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the training data has for a model to read; a model reads the same ever after.
+
+    past, planned: those of PAST and PLANNED that some series has. kinds: kinds of promotion. signals: covariates of places.
+    calendars: calendars of countries and regions, the first for places whose own was not seen. events: named holidays
+    and events that training has lived through. vocabularies: for each static column the values known; index 0 stays for
+    the unknown.
+    """
+
+    past: tuple[str, ...] = ()
+    planned: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    signals: tuple[Signal, ...] = ()
+    calendars: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    vocabularies: Mapping[str, tuple[str, ...]] | None = None
+
+    def vocabulary(self, name: str) -> tuple[str, ...]:
+        """Known values of a static column."""
+        return (self.vocabularies or {}).get(name, ())
 
 
 @dataclass(frozen=True)
@@ -29,6 +78,7 @@ class ModelSpec:
     patch: int
     horizon: int
     quantiles: tuple[float, ...]
+    encoder: str
     width: int
     layers: int
     heads: int
@@ -37,7 +87,7 @@ class ModelSpec:
     dropout: float
     static_width: int
     promotion_lead: int
-    vocabularies: Mapping[str, tuple[str, ...]]
+    inputs: Inputs
     trained_until: date
     data_version: str
 
@@ -46,6 +96,11 @@ class ModelSpec:
         """Tokens of a full context."""
         return self.context // self.patch
 
+    @property
+    def lead_periods(self) -> int:
+        """Periods ahead within which a promotion is known of which none says when it was announced."""
+        return int(self.promotion_lead / DAYS[self.grain])
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; `from_json` takes them back."""
         return asdict(self) | {"trained_until": self.trained_until.isoformat()}
@@ -53,25 +108,25 @@ class ModelSpec:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelSpec:
         """The specification that `to_json` wrote."""
-        vocabularies = {name: tuple(words) for name, words in values["vocabularies"].items()}
+        told = values["inputs"]
+        named = {field.name: tuple(told[field.name]) for field in fields(Inputs) if field.name != "vocabularies"}
+        named["signals"] = tuple(Signal(**signal) for signal in told["signals"])
+        vocabularies = {name: tuple(words) for name, words in told["vocabularies"].items()}
         return cls(
             **{
                 **values,
                 "quantiles": tuple(values["quantiles"]),
-                "vocabularies": vocabularies,
+                "inputs": Inputs(**named, vocabularies=vocabularies),
                 "trained_until": date.fromisoformat(values["trained_until"]),
             }
         )
 
 
-def model_spec(
-    config: Config, vocabularies: Mapping[str, tuple[str, ...]], trained_until: date, data_version: str
-) -> ModelSpec:
+def model_spec(config: Config, inputs: Inputs, trained_until: date, data_version: str) -> ModelSpec:
     """The specification that a configuration and the training data give.
 
     Args:
-        vocabularies: for each static column the values known by `trained_until`; index 0 stays for the unknown.
-        trained_until: last period whose demand training may see.
+        inputs: what the data had by `trained_until`, the last period whose demand training may see.
     """
     model = config.model
     patch = model.patch or PATCH[config.series.grain]
@@ -81,6 +136,7 @@ def model_spec(
         patch=patch,
         horizon=config.forecast.horizon,
         quantiles=config.forecast.quantiles,
+        encoder=model.encoder,
         width=model.width,
         layers=model.layers,
         heads=model.heads,
@@ -89,7 +145,7 @@ def model_spec(
         dropout=model.dropout,
         static_width=model.static_width,
         promotion_lead=config.features.promotion_lead,
-        vocabularies=vocabularies,
+        inputs=inputs,
         trained_until=trained_until,
         data_version=data_version,
     )

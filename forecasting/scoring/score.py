@@ -1,30 +1,33 @@
-"""Scoring in Spark: a pandas UDF over all series, the model loaded once per Python worker."""
+"""Scoring in Spark: an Arrow UDF over all series, the model loaded once per Python worker."""
 
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Iterator
 from datetime import date
 
-import pandas as pd
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from forecasting.config import Config
-from forecasting.models.batches import SEQUENCE_COLUMNS, CalendarAxis
+from forecasting.models.artifact import unpack
+from forecasting.models.batches import sequence_columns
+from forecasting.models.shared import SharedRows
 from forecasting.periods import position, starts
 from forecasting.scoring.predict import Predictor
 
-_LOADED: dict[tuple, Predictor] = {}  # of this Python worker: the last model used, whichever task comes next
+_LOADED: dict[str, Predictor] = {}  # of this Python worker: the last model used, whichever task comes next
 
 
-def forecast(sequences: DataFrame, calendar: pd.DataFrame, artifact: bytes, config: Config, origin: date) -> DataFrame:
+def forecast(sequences: DataFrame, shared: SharedRows, artifact: bytes, config: Config, origin: date) -> DataFrame:
     """One row per series and period ahead.
 
     Args:
         sequences: gold `sequences`; demand behind `origin` is not looked at.
-        calendar: rows of `calendar_features`.
+        shared: rows of the tables that series share.
         artifact: bytes of a model, see `forecasting.models.artifact`; Spark hands them to the workers.
         origin: last known period.
 
@@ -33,8 +36,9 @@ def forecast(sequences: DataFrame, calendar: pd.DataFrame, artifact: bytes, conf
     """
     quantiles = config.forecast.quantile_columns
     targets = starts(origin, config.forecast.horizon + 1, config.series.grain)[1:]
-    predict = forecast_udf(artifact, CalendarAxis.of(calendar, config.series.grain), origin, config)
-    scored = spread(sequences).select("item_id", "location_id", predict(*SEQUENCE_COLUMNS).alias("forecast"))
+    read = sequence_columns(unpack(artifact)[0].inputs)
+    predict = forecast_udf(artifact, shared, origin, config, read)
+    scored = spread(sequences).select("item_id", "location_id", predict(*read).alias("forecast"))
     columns = ("mean", *quantiles)
     rows = scored.select(
         "item_id", "location_id", F.posexplode(F.arrays_zip(*(f"forecast.{c}" for c in columns))).alias("ahead", "day")
@@ -49,22 +53,26 @@ def forecast(sequences: DataFrame, calendar: pd.DataFrame, artifact: bytes, conf
     )
 
 
-def forecast_udf(artifact: bytes, calendar: CalendarAxis, origin: date, config: Config):
-    """The pandas UDF: columns of `sequences` in, a struct of arrays over the horizon out (mean, then each quantile)."""
+def forecast_udf(artifact: bytes, shared: SharedRows, origin: date, config: Config, read: tuple[str, ...]):
+    """The UDF, from Arrow to Arrow: columns `read` of `sequences` in, a struct of arrays over the horizon out (mean, then each quantile)."""
     names = ("mean", *config.forecast.quantile_columns)
-    batch_size, grain = config.scoring.batch_size, config.series.grain
+    batch_size, last = config.scoring.batch_size, int(position(origin, config.series.grain))
+    key = hashlib.sha256(artifact + pickle.dumps((shared, last, batch_size))).hexdigest()
 
-    def predict(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.DataFrame]:
-        predictor = _loaded(artifact, calendar, int(position(origin, grain)), batch_size)
+    def predict(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
+        predictor = _loaded(key, artifact, shared, last, batch_size)
         for columns in batches:
-            rows = pa.RecordBatch.from_pandas(
-                pd.DataFrame(dict(zip(SEQUENCE_COLUMNS, columns, strict=True))), preserve_index=False
-            )
-            mean, quantiles = predictor.predict(rows)
-            arrays = [mean, *(quantiles[..., level] for level in range(quantiles.shape[-1]))]
-            yield pd.DataFrame({name: list(values) for name, values in zip(names, arrays, strict=True)})
+            mean, quantiles = predictor.predict(pa.RecordBatch.from_arrays(list(columns), list(read)))
+            values = [mean, *(quantiles[..., level] for level in range(quantiles.shape[-1]))]
+            yield pa.StructArray.from_arrays([_lists(each) for each in values], names)
 
-    return F.pandas_udf(predict, ", ".join(f"{name} array<float>" for name in names))
+    return F.arrow_udf(predict, "struct<" + ", ".join(f"{name}: array<float>" for name in names) + ">")
+
+
+def _lists(values: np.ndarray) -> pa.ListArray:
+    """[rows, H] as one list a row."""
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).ravel()))
 
 
 def spread(sequences: DataFrame) -> DataFrame:
@@ -76,13 +84,12 @@ def spread(sequences: DataFrame) -> DataFrame:
     return sequences.repartition(4 * slots, "item_id", "location_id")
 
 
-def _loaded(artifact: bytes, calendar: CalendarAxis, origin: int, batch_size: int) -> Predictor:
+def _loaded(key: str, artifact: bytes, shared: SharedRows, origin: int, batch_size: int) -> Predictor:
     """The predictor of this process, made at the first call and kept for the tasks that follow."""
     from forecasting.models.build import use_threads
 
-    key = (hashlib.sha256(artifact).digest(), hashlib.sha256(calendar.values.tobytes()).digest(), origin, batch_size)
     if key not in _LOADED:
         use_threads(1)
         _LOADED.clear()
-        _LOADED[key] = Predictor(artifact, calendar, origin, batch_size)
+        _LOADED[key] = Predictor(artifact, shared, origin, batch_size)
     return _LOADED[key]

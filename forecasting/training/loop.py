@@ -145,6 +145,8 @@ class Trainer:
     def __init__(self, model, shard: Shard, config: TrainingConfig, ring: Ring, steps: int) -> None:
         self.model, self.shard, self.config, self.ring, self.steps = model, shard, config, ring, steps
         self.batch_size = config.batch_size // ring.size
+        share = math.ceil(config.validation_share * shard.rows)
+        shard.hold_out(max(1, min(share, config.validation_series // ring.size)), config.seed)
         warm_up = max(1, int(config.warmup_share * steps))
         peak = config.learning_rate * math.sqrt(config.batch_size / REFERENCE_BATCH)
         schedule = optimizers.schedules.CosineDecay(
@@ -153,7 +155,8 @@ class Trainer:
         self.optimizer = optimizers.AdamW(schedule, weight_decay=config.weight_decay)
         self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "embeddings"])
         self.optimizer.build(model.trainable_variables)
-        self.variables = [*model.weights, *self.optimizer.variables]
+        self.averages = [tf.Variable(weight) for weight in model.weights]
+        self.variables = [*model.weights, *self.averages, *self.optimizer.variables]
         self._levels = tf.constant(shard.spec.quantiles, tf.float32)
         self._gradients = tf.function(self._loss_and_gradients, jit_compile=config.xla)
         self._apply = tf.function(self._average_and_apply)
@@ -174,18 +177,20 @@ class Trainer:
         started = time.monotonic()
         rows = self.shard.training_rows(step, self.batch_size, self.config.seed + 1000 * self.ring.rank)
         draw = np.random.default_rng([self.config.seed, step])  # the same phase and origins on every rank
-        batch = self.shard.training_batch(rows, draw, self.config.origins_per_series)
+        batch = self.shard.training_batch(rows, draw, self.config)
         waited = time.monotonic() - started
         seed = tf.constant([self.config.seed + self.ring.rank, 1_000 * step], tf.int32)
         loss, gradients = self._gradients(*_tensors(batch), seed)
-        self._apply(gradients)
+        share = min(self.config.averaging, (1.0 + step) / (10.0 + step))  # early weights are soon forgotten
+        self._apply(gradients, tf.constant(share, tf.float32))
         return loss, waited
 
     def validate(self, state: State, report: Callable[[dict], None]) -> None:
-        """WQL over the validation window; keeps the weights if it is the best so far."""
-        count = min(self.shard.rows, max(1, self.config.validation_series // self.ring.size))
-        chosen = np.random.default_rng(self.config.seed).permutation(self.shard.rows)[:count]
-        sums = np.zeros(2)
+        """WQL over the validation window by the averaged weights; keeps them if it is the best so far."""
+        own = self.model.get_weights()
+        self.model.set_weights([average.numpy() for average in self.averages])
+        chosen, sums = self.shard.validation, np.zeros(2)
+        count = len(chosen)
         for rows in np.array_split(chosen, max(1, math.ceil(count / 512))):
             padded = np.resize(rows, min(count, 512))  # one shape for all batches; repeats count nothing
             batch = self.shard.validation_batch(padded)
@@ -205,23 +210,26 @@ class Trainer:
                 "seconds": state.seconds,
             }
         )
+        self.model.set_weights(own)
 
-    def _loss_and_gradients(self, inputs, origins, actual, counts, seed):
+    def _loss_and_gradients(self, inputs, origins, actual, counts, censored, seed):
         with tf.GradientTape() as tape:
             demand = self.model.demand(inputs, origins, seed)
-            loss = training_loss(actual, counts, demand, self.shard.spec.components)
+            loss = training_loss(actual, counts, censored, demand, self.shard.spec.components)
         variables = [v.value for v in self.model.trainable_variables]
         return loss, [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
 
-    def _average_and_apply(self, gradients):
+    def _average_and_apply(self, gradients, share):
         averaged, _ = tf.clip_by_global_norm(self.ring.average(gradients), self.config.clip_norm)
         self.optimizer.apply(averaged, self.model.trainable_variables)
+        for average, weight in zip(self.averages, self.model.weights, strict=True):
+            average.assign(share * average + (1.0 - share) * weight)
 
-    def _validation_sums(self, inputs, origins, actual, counts):
+    def _validation_sums(self, inputs, origins, actual, counts, censored):
         quantiles, _ = self.model(inputs, origins)
         return tf.reduce_sum(counts * pinball(actual, quantiles, self._levels)), tf.reduce_sum(counts * actual)
 
 
 def _tensors(batch: Batch) -> tuple:
     inputs = {name: tf.constant(value) for name, value in batch.inputs.items()}
-    return inputs, tf.constant(batch.origins), tf.constant(batch.actual), tf.constant(batch.counts)
+    return inputs, *(tf.constant(x) for x in (batch.origins, batch.actual, batch.counts, batch.censored))

@@ -1,7 +1,7 @@
 """Training on a cluster: Spark partitions are the shards, the tasks of one barrier stage are the ranks.
 
 Sequences stream from Spark straight into each rank's process as Arrow batches; nothing passes through the driver but the
-calendar, the vocabularies and the ranks' small reports.
+shared tables, the vocabularies and the ranks' small reports.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from pyspark import BarrierTaskContext
 from pyspark.sql import DataFrame
@@ -29,12 +28,13 @@ from pyspark.sql import functions as F
 
 from forecasting.config import Config, TrainingConfig
 from forecasting.errors import TrainingError
-from forecasting.lake import rows
 from forecasting.models import artifact
-from forecasting.models.batches import SEQUENCE_COLUMNS, CalendarAxis, vocabulary
-from forecasting.models.spec import SMALLEST_CLASS, STATIC, ModelSpec, model_spec
+from forecasting.models.batches import sequence_columns
+from forecasting.models.shared import SharedRows
+from forecasting.models.spec import ModelSpec
 from forecasting.periods import position, shift
 from forecasting.progress import Progress
+from forecasting.training.specification import specify
 
 PROGRESS_FILE = "progress.json"
 RESULT = "rank int, result string"
@@ -45,7 +45,7 @@ class RankTask:
     """All that a rank needs beside its series; travels with the Spark task."""
 
     spec: ModelSpec
-    calendar: CalendarAxis
+    shared: SharedRows
     origin: int
     config: TrainingConfig
     folder: str
@@ -60,7 +60,7 @@ def holdout_origin(last_period: date, config: Config) -> date:
 
 def train(
     sequences: DataFrame,
-    calendar: pd.DataFrame,
+    shared: SharedRows,
     config: Config,
     data_version: str,
     last_period: date,
@@ -70,7 +70,7 @@ def train(
 
     Args:
         sequences: gold `sequences` of one data version.
-        calendar: rows of `calendar_features`.
+        shared: rows of the tables that series share.
         last_period: last period of the data.
 
     Returns:
@@ -90,12 +90,12 @@ def train(
         # Without fingerprints of weights: no rank held any.
         return note["result"] | {"model_version": version_, "began": "already trained"}
     until = holdout_origin(last_period, config)
-    known = sequences.where(F.col("first_period") <= F.lit(until)).select(*SEQUENCE_COLUMNS)
-    spec = model_spec(config, vocabularies(known), until, data_version)
+    known = sequences.where(F.col("first_period") <= F.lit(until))
+    spec = specify(known, shared, config, until, data_version)
     origin = int(position(until, config.series.grain))
     task = RankTask(
         spec,
-        CalendarAxis.of(calendar, spec.grain),
+        shared,
         origin,
         config.training,
         folder,
@@ -104,19 +104,10 @@ def train(
     )
     artifact.delete(f"{folder}/{PROGRESS_FILE}")
     with progress.detail(TrainingWatch(f"{folder}/{PROGRESS_FILE}", config.training.epochs, progress)):
-        result = _launch(known, task, sequences.sparkSession.sparkContext.defaultParallelism)
-    return result | {"model_version": version_}
-
-
-def vocabularies(sequences: DataFrame) -> dict[str, tuple[str, ...]]:
-    """For each static column the values that enough of the series have."""
-    found = {}
-    for name in STATIC:
-        counted = (
-            sequences.groupBy(name).agg(F.count(F.lit(1)).alias("series")).where(F.col("series") >= SMALLEST_CLASS)
+        result = _launch(
+            known.select(*sequence_columns(spec.inputs)), task, sequences.sparkSession.sparkContext.defaultParallelism
         )
-        found[name] = vocabulary({row[name]: row["series"] for row in rows(counted, most=100_000)})
-    return found
+    return result | {"model_version": version_}
 
 
 def _launch(sequences: DataFrame, task: RankTask, slots: int) -> dict[str, Any]:
@@ -173,7 +164,8 @@ def run_rank(
 
     folder = Path(tempfile.mkdtemp(prefix="forecasting-shard-"))
     try:
-        shard = Shard(folder, task.spec, task.calendar, task.origin)
+        shared = task.shared.of(task.spec.inputs)
+        shard = Shard(folder, task.spec, shared, task.origin)
         shard.fill(batches)
         if len(hosts) > 1:
             from forecasting.training.horovod_ring import joined_ring
@@ -183,7 +175,7 @@ def run_rank(
             joining = nullcontext(SingleRank())
         with joining as ring:
             # Each rank starts from weights of its own; the broadcast of rank 0's makes them equal.
-            model = build_model(task.spec, task.config.seed + rank)
+            model = build_model(task.spec, shared, task.config.seed + rank)
             weights = {"weights_at_start": digest(model)}
             checkpoints = Checkpoints(f"{task.folder}/checkpoints")
             told = Reporter(f"{task.folder}/{PROGRESS_FILE}", task.config.ranks) if rank == 0 else lambda message: None

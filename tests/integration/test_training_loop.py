@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from small_sequences import ORIGIN, small_axis, small_config, small_sequences, small_spec
+from small_sequences import ORIGIN, small_config, small_sequences, small_shared, small_spec
 
 from forecasting.errors import TrainingError
 from forecasting.models import artifact
@@ -26,7 +26,7 @@ SETTINGS = (
 def shard(tmp_path):
     folder = tmp_path / "shard"
     folder.mkdir()
-    shard = Shard(folder, small_spec(), small_axis(), ORIGIN)
+    shard = Shard(folder, small_spec(), small_shared(), ORIGIN)
     shard.fill([small_sequences()])
     return shard
 
@@ -54,7 +54,7 @@ class StopAt:
 
 def test_training_lowers_the_validation_loss(shard, tmp_path):
     state = fit(
-        build_model(shard.spec, 1),
+        build_model(shard.spec, shard.shared, 1),
         shard,
         training("training.epochs=40"),
         SingleRank(),
@@ -67,12 +67,12 @@ def test_training_lowers_the_validation_loss(shard, tmp_path):
 
 def test_a_resumed_training_ends_with_the_same_weights(shard, tmp_path):
     config = training()
-    whole = build_model(shard.spec, 1)
+    whole = build_model(shard.spec, shard.shared, 1)
     fit(whole, shard, config, SingleRank(), Checkpoints(str(tmp_path / "whole")), lambda m: None)
     checkpoints, seen = Checkpoints(str(tmp_path / "cut")), []
     with pytest.raises(Stopped):
-        fit(build_model(shard.spec, 1), shard, config, SingleRank(), checkpoints, StopAt(4, seen))
-    resumed = build_model(shard.spec, 99)
+        fit(build_model(shard.spec, shard.shared, 1), shard, config, SingleRank(), checkpoints, StopAt(4, seen))
+    resumed = build_model(shard.spec, shard.shared, 99)
     fit(resumed, shard, config, SingleRank(), checkpoints, seen.append)
     assert {"resumed": 4, "steps": 12} in seen
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
@@ -81,22 +81,22 @@ def test_a_resumed_training_ends_with_the_same_weights(shard, tmp_path):
 
 def test_a_checkpoint_cut_short_gives_way_to_the_one_before(shard, tmp_path):
     checkpoints = Checkpoints(str(tmp_path / "c"))
-    fit(build_model(shard.spec, 1), shard, training(), SingleRank(), checkpoints, lambda m: None)
+    fit(build_model(shard.spec, shard.shared, 1), shard, training(), SingleRank(), checkpoints, lambda m: None)
     newest = sorted((tmp_path / "c").iterdir())[-1]
     assert len(list((tmp_path / "c").iterdir())) == 2
     newest.write_bytes(newest.read_bytes()[:1000])
-    trainer = Trainer(build_model(shard.spec, 2), shard, training(), SingleRank(), 12)
+    trainer = Trainer(build_model(shard.spec, shard.shared, 2), shard, training(), SingleRank(), 12)
     seen = []
     assert trainer.resume(checkpoints, seen.append).step == 8
     assert seen == [{"unreadable": newest.name}]
 
 
 def test_no_series_is_a_clear_error(tmp_path):
-    empty = Shard(tmp_path, small_spec(), small_axis(), ORIGIN)
+    empty = Shard(tmp_path, small_spec(), small_shared(), ORIGIN)
     empty.fill([small_sequences().slice(0, 0)])
     with pytest.raises(TrainingError, match="at least one series on each"):
         fit(
-            build_model(empty.spec, 1),
+            build_model(empty.spec, empty.shared, 1),
             empty,
             training(),
             SingleRank(),
@@ -106,7 +106,7 @@ def test_no_series_is_a_clear_error(tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_with_a_clear_word(shard, tmp_path):
-    model = build_model(shard.spec, 1)
+    model = build_model(shard.spec, shard.shared, 1)
     model.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
     with pytest.raises(TrainingError, match="expected a finite loss, came nan"):
         fit(model, shard, training(), SingleRank(), Checkpoints(str(tmp_path / "c")), lambda m: None)
@@ -115,7 +115,7 @@ def test_a_loss_that_is_no_number_stops_with_a_clear_word(shard, tmp_path):
 
 def test_time_ends_training_at_the_best_weights_so_far(shard, tmp_path):
     state = fit(
-        build_model(shard.spec, 1),
+        build_model(shard.spec, shard.shared, 1),
         shard,
         training("training.max_minutes=0.0001", "training.epochs=50"),
         SingleRank(),

@@ -1,13 +1,12 @@
 """Two ranks in a real Horovod ring over Spark's barrier tasks."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from pyspark.sql import functions as F
 
 from forecasting.errors import TrainingError
-from forecasting.lake import rows
 from forecasting.models import artifact
+from forecasting.scoring.shared import shared_rows
 from forecasting.training.train import train
 
 
@@ -16,9 +15,8 @@ def trained(small_run, make_config, folder, *settings):
     sequences = lake.read("sequences")
     data = sequences.agg(F.max("data_version").alias("version"), F.max("last_period").alias("last")).first()
     config = make_config(*small_run.settings, f"lake.model_path={folder}", *settings)
-    calendar = pd.DataFrame(rows(lake.read("calendar_features")))
     return (
-        train(sequences, calendar, config, data["version"], data["last"], small_run.run.progress),
+        train(sequences, shared_rows(lake), config, data["version"], data["last"], small_run.run.progress),
         config,
         data["version"],
     )

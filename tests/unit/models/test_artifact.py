@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from small_sequences import small_config, small_spec
+from small_sequences import small_config, small_rows, small_shared, small_spec
 
 from forecasting.errors import ArtifactError
 from forecasting.models import artifact
@@ -14,23 +14,23 @@ from forecasting.models.build import build_model
 
 def test_an_artifact_comes_back_as_it_went():
     spec = small_spec()
-    weights = build_model(spec, seed=1).get_weights()
-    model, loaded = artifact.load_model(artifact.pack(spec, weights, {"seed": 1}))
+    weights = build_model(spec, small_shared(), seed=1).get_weights()
+    model, loaded, _ = artifact.load_model(artifact.pack(spec, weights, {"seed": 1}), small_rows())
     assert loaded == spec
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), weights, strict=True))
 
 
 @pytest.mark.parametrize("cut", [0, 10, 2000])
 def test_an_artifact_cut_short_is_refused(cut):
-    packed = artifact.pack(small_spec(), build_model(small_spec(), seed=1).get_weights(), {})
+    packed = artifact.pack(small_spec(), build_model(small_spec(), small_shared(), seed=1).get_weights(), {})
     with pytest.raises(ArtifactError, match="expected a whole model file"):
         artifact.unpack(packed[:cut])
 
 
 def test_weights_of_another_network_are_refused():
-    packed = artifact.pack(small_spec(), build_model(small_spec(width=32), seed=1).get_weights(), {})
+    packed = artifact.pack(small_spec(), build_model(small_spec(width=32), small_shared(), seed=1).get_weights(), {})
     with pytest.raises(ArtifactError, match="do not fit"):
-        artifact.load_model(packed)
+        artifact.load_model(packed, small_rows())
 
 
 def test_a_specification_of_another_version_is_refused(monkeypatch):
@@ -61,5 +61,5 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_models_need_no_spark():
-    code = "import sys, forecasting.models.artifact, forecasting.models.transformer; sys.exit('pyspark' in sys.modules)"
+    code = "import sys, forecasting.models.artifact, forecasting.models.network; sys.exit('pyspark' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

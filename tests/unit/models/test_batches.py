@@ -3,18 +3,43 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from small_sequences import ORIGIN, changed, small_axis, small_sequences, small_spec
+from small_sequences import (
+    LAST,
+    ORIGIN,
+    changed,
+    small_calendar,
+    small_inputs,
+    small_rows,
+    small_sequences,
+    small_shared,
+    small_spec,
+)
 
-from forecasting.models.batches import ANNOUNCED, encode_static, to_block, vocabulary
-from forecasting.models.spec import KNOWN, PAST, STATIC
+from forecasting.models.batches import (
+    ALWAYS,
+    PROMOTION_ANNOUNCED,
+    encode_static,
+    sequence_columns,
+    to_block,
+    vocabulary,
+)
+from forecasting.models.shared import PLAIN, event_names
+from forecasting.models.spec import STATIC, Inputs
 from forecasting.periods import position
+from forecasting.states import State
+
+
+def block_of(batch, origin=ORIGIN, width=40):
+    return to_block(batch, small_spec(), small_shared(), origin, width)
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, ORIGIN - 10])
 def test_block_equals_the_obvious_loop(origin):
     batch, spec, width = small_sequences(), small_spec(), 40
-    block = to_block(batch, spec, origin, width)
+    block = block_of(batch, origin, width)
+    planned = (*spec.inputs.planned, *spec.inputs.kinds)
     for row, record in enumerate(batch.to_pylist()):
+        record |= dict(record["promotion_kinds"])
         first = int(position(np.datetime64(record["first_period"]), "day"))
         for column in range(width + spec.horizon):
             index = origin - width + 1 + column - first
@@ -22,43 +47,68 @@ def test_block_equals_the_obvious_loop(origin):
             if column < width:
                 assert block.observed[row, column] == begun
                 assert block.quantity[row, column] == (record["quantity"][index] if begun else 0)
-                for place, name in enumerate(PAST):
+                assert block.censored[row, column] == (begun and record["state"][index] == State.OUT_OF_STOCK)
+                for place, name in enumerate(spec.inputs.past):
                     assert block.past[row, column, place] == pytest.approx(record[name][index] if begun else 0)
-            for place, name in enumerate(KNOWN):
-                assert block.known[row, column, place] == (record[name][index] if begun else 0)
+            for place, name in enumerate(planned):
+                assert block.planned[row, column, place] == (record[name][index] if begun else 0)
+            assert block.price[row, column] == (record["planned_price"][index] if begun else 0)
 
 
-@pytest.mark.parametrize("column", ["quantity", *PAST])
+@pytest.mark.parametrize("column", ["quantity", "price", "discount", "views", "observed", "state"])
 def test_nothing_behind_the_origin_is_read(column):
-    batch, spec = small_sequences(), small_spec()
-    one, other = (to_block(b, spec, ORIGIN - 10, 40) for b in (batch, changed(batch, column, after=10)))
-    for name in ("quantity", "observed", "past", "known", "static"):
+    batch = small_sequences()
+    one, other = (block_of(b, ORIGIN - 10) for b in (batch, changed(batch, column, after=10, add=1.0)))
+    for name in one.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
-def test_promotions_announced_behind_the_origin_are_not_seen():
-    batch, spec, width = small_sequences(), small_spec(), 40
-    lead = pa.array([np.full(len(values), 3) for values in batch[KNOWN[0]].to_pylist()], pa.list_(pa.int16()))
-    late = batch.set_column(batch.schema.get_field_index(ANNOUNCED), ANNOUNCED, lead)
-    all_of_them, seen = (to_block(b, spec, ORIGIN, width).known for b in (batch, late))
+@pytest.mark.parametrize(("field", "announced"), [("planned", PROMOTION_ANNOUNCED), ("price", "price_announced")])
+def test_plans_announced_behind_the_origin_are_not_seen(field, announced):
+    batch, width = small_sequences(shortest=50), 40
+    lead = pa.array([np.full(len(values), 3) for values in batch["display"].to_pylist()], pa.list_(pa.int16()))
+    late = batch.set_column(batch.schema.get_field_index(announced), announced, lead)
+    all_of_them, seen = (getattr(block_of(b, ORIGIN, width), field) for b in (batch, late))
     np.testing.assert_array_equal(seen[:, : width + 3], all_of_them[:, : width + 3])
     assert all_of_them[:, width + 3 :].any() and not seen[:, width + 3 :].any()
 
 
+def test_of_promotions_nobody_dates_the_lead_is_that_of_the_configuration():
+    lead = block_of(small_sequences()).lead
+    assert (lead == small_spec().promotion_lead).all() and small_spec().promotion_lead < ALWAYS
+
+
+def test_a_price_is_as_last_seen_where_none_was_planned():
+    batch = small_sequences(3)
+    index = batch.schema.get_field_index("planned_price")
+    plans = batch["planned_price"].to_pylist()
+    batch = batch.set_column(index, "planned_price", pa.array([plans[0], None, plans[2]], batch["planned_price"].type))
+    price = block_of(batch).price
+    assert price[1, 39] == batch["price"].to_pylist()[1][-1] and not price[1, 40:].any()
+    assert price[2, 40:].all()
+
+
 def test_a_series_without_promotions_has_none_on_any_day():
     batch = small_sequences(3)
-    for name in (*KNOWN, ANNOUNCED):
+    for name in ("display", "mailer", PROMOTION_ANNOUNCED):
         values = batch[name].to_pylist()
         without = pa.array([values[0], None, values[2]], batch[name].type)
         batch = batch.set_column(batch.schema.get_field_index(name), name, without)
-    known, before = (to_block(b, small_spec(), ORIGIN, 40).known for b in (batch, small_sequences(3)))
-    assert not known[1].any() and before[1].any()
-    np.testing.assert_array_equal(known[[0, 2]], before[[0, 2]])
+    planned, before = (block_of(b).planned[..., :2] for b in (batch, small_sequences(3)))
+    assert not planned[1].any() and before[1].any()
+    np.testing.assert_array_equal(planned[[0, 2]], before[[0, 2]])
+
+
+def test_a_model_reads_the_columns_of_its_inputs():
+    assert {"views", "display", "promotion_kinds"} <= set(sequence_columns(small_inputs()))
+    assert not {"views", "carts", "display", "promotion_kinds"} & set(sequence_columns(Inputs()))
 
 
 def test_static_values_not_seen_in_training_are_unknown():
-    codes = encode_static(small_sequences(4), dict.fromkeys(STATIC, ("a", "b")))
-    assert codes.tolist() == [[1] * 6, [2] * 6, [0] * 6, [0] * 6]
+    codes = encode_static(small_sequences(4), small_inputs())
+    named = [STATIC.index(name) for name in STATIC if name not in ("item_id", "location_id")]
+    assert codes[:, named].tolist() == [[1] * 8, [2] * 8, [0] * 8, [0] * 8]
+    assert not codes[:, STATIC.index("item_id")].any()
 
 
 def test_a_vocabulary_holds_what_enough_series_share_in_a_fixed_order():
@@ -66,7 +116,36 @@ def test_a_vocabulary_holds_what_enough_series_share_in_a_fixed_order():
 
 
 def test_calendar_past_its_edge_knows_no_promotion():
-    axis = small_axis()
-    window = axis.window(axis.first + len(axis.values) - 2, axis.first + len(axis.values) + 2)
-    assert window[:, -1].tolist()[2:] == [0, 0]
-    np.testing.assert_array_equal(window[2, :-1], window[1, :-1])
+    calendars = small_shared().calendars
+    end = calendars.first + len(calendars.reach)
+    values, reach = calendars.window(end - 2, end + 2)
+    assert reach.tolist() == [1, 1, 0, 0]
+    np.testing.assert_array_equal(values[:, 2], values[:, 1])
+
+
+def test_a_calendar_tells_the_distance_to_each_named_event():
+    inputs, rows = small_inputs(), small_calendar()
+    calendars = small_rows().of(inputs).calendars
+    own = rows[rows["calendar"] == "US"].sort_values("period_start", ignore_index=True)
+    start = own["period_start"].to_numpy("datetime64[D]")
+    for name in ("easter", "Memorial Day"):
+        at = np.flatnonzero(
+            [name in (f"{e}; {h}").split("; ") for e, h in zip(own["events"], own["holiday_names"], strict=True)]
+        )
+        assert len(at) == 1
+        columns = calendars.values[0, :, PLAIN + 7 * inputs.events.index(name) :][:, :7]
+        days = (start - start[at[0]]).astype(int)
+        expected = [
+            days == 0,
+            days == -1,
+            (days <= -2) & (days >= -3),
+            (days <= -4) & (days >= -7),
+            (days <= -8) & (days >= -14),
+        ]
+        expected += [days == 1, (days >= 2) & (days <= 4)]
+        np.testing.assert_array_equal(columns, np.stack(expected, axis=1))
+
+
+def test_events_that_training_has_not_lived_through_are_not_among_its_inputs():
+    names = event_names(small_calendar(), LAST)
+    assert "Memorial Day" in names and "Independence Day" not in names

@@ -25,13 +25,25 @@ def not_exceeded(out: np.ndarray, scale: float, amount: np.ndarray) -> np.ndarra
     return (share * expit((np.arcsinh(np.asarray(amount)[:, None] / scale) - centre) / width)).sum(axis=1)
 
 
+def told(out, actual, censored, scale):
+    """Logarithms of the probabilities of whole amounts."""
+    actual = tf.constant(actual, tf.float32)
+    return log_probability(out, actual, censored * tf.ones_like(actual), scale, tf.ones_like(actual), COMPONENTS)
+
+
+def test_of_a_day_out_of_stock_all_that_is_no_less_counts(out):
+    for row, scale in zip(out[:4], SCALES[:4], strict=True):
+        amounts = np.arange(0, 60)
+        found = np.exp(told(np.tile(row, (60, 1)), amounts, 1.0, np.full(60, scale, np.float32)))
+        expected = 1 - np.concatenate([[0.0], not_exceeded(row, scale, amounts[:-1] + 0.5)])
+        np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-6)
+
+
 def test_probabilities_of_whole_amounts_are_those_of_the_definition_and_sum_to_one(out):
     for row, scale in zip(out[:4], SCALES[:4], strict=True):
         amounts = np.arange(0, 60)
         shape = np.ones(len(amounts), np.float32)
-        found = np.exp(
-            log_probability(np.tile(row, (60, 1)), amounts.astype(np.float32), scale * shape, shape, COMPONENTS)
-        )
+        found = np.exp(told(np.tile(row, (60, 1)), amounts, 0.0, scale * shape))
         upper = not_exceeded(row, scale, amounts + 0.5)
         np.testing.assert_allclose(found, np.diff(upper, prepend=0.0), rtol=2e-3, atol=2e-6)
         assert found.sum() == pytest.approx(upper[-1], abs=1e-4)
@@ -59,9 +71,10 @@ def test_amounts_that_are_no_whole_units_are_told_apart_and_zero_keeps_its_mass(
         np.testing.assert_allclose(not_exceeded(row, scale, own[sold]), LEVELS[sold], atol=1e-4)
 
 
-def test_what_is_all_but_impossible_has_a_finite_gradient(out):
+@pytest.mark.parametrize("censored", [0.0, 1.0])
+def test_what_is_all_but_impossible_has_a_finite_gradient(out, censored):
     variable = tf.Variable(np.tile(out[:1], (3, 1)))
-    actual, scale = tf.constant([0.0, 5e3, 1e6]), tf.constant([0.05, 0.05, 900.0])
+    scale = tf.constant([0.05, 0.05, 900.0])
     with tf.GradientTape() as tape:
-        loss = log_probability(variable, actual, scale, tf.ones(3), COMPONENTS)
+        loss = told(variable, [0.0, 5e3, 1e6], censored, scale)
     assert np.all(np.isfinite(loss)) and np.all(np.isfinite(tape.gradient(loss, variable)))

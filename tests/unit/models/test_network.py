@@ -1,0 +1,165 @@
+"""The network, with each encoder: causal, known future only as far as known, quantiles in order."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+from small_sequences import ORIGIN, changed, small_sequences, small_shared, small_spec
+
+from forecasting.models.batches import network_input, to_block
+from forecasting.models.build import build_model
+from forecasting.models.loss import pinball
+from forecasting.models.network import _since_sale, levels
+from forecasting.states import State
+
+ENCODERS = ("transformer", "lstm", "gru", "rnn")
+
+
+@pytest.fixture(scope="module", params=ENCODERS)
+def model(request):
+    return built(encoder=request.param)
+
+
+def built(**changes):
+    return build_model(small_spec(**changes), small_shared(), seed=3)
+
+
+def inputs_of(batch, spec, origins, plan=1.0, shared=None):
+    shared = shared or small_shared()
+    block = to_block(batch, spec, shared, ORIGIN, spec.context)
+    inputs = network_input(block, np.arange(len(block)), 0, origins, spec, shared, ORIGIN - spec.context + 1)
+    return inputs | {"plan": np.full(len(block), plan, np.float32)}
+
+
+def answers(model, batch, origins, **options):
+    origins = np.asarray(origins, np.int32)
+    return model(inputs_of(batch, model.spec, origins, **options), origins)
+
+
+def test_quantiles_rise_and_are_never_negative(model):
+    quantiles, mean = answers(model, small_sequences(), np.arange(model.spec.patches))
+    assert quantiles.shape == (24, model.spec.patches, model.spec.horizon, 9)
+    assert np.all(np.diff(quantiles, axis=-1) >= 0) and np.all(quantiles >= 0) and np.all(mean >= 0)
+
+
+@pytest.mark.parametrize("column", ["quantity", "discount", "views", "state", "observed"])
+def test_an_origin_sees_nothing_behind_it(model, column):
+    batch, patches = small_sequences(), model.spec.patches
+    late = changed(batch, column, after=14, add={"observed": -1, "state": State.OUT_OF_STOCK}.get(column, 5))
+    early = np.arange(patches - 2)
+    before, after = (answers(model, b, early) for b in (batch, late))
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
+    last = np.arange(patches - 2, patches)
+    before, after = (answers(model, b, last)[1] for b in (batch, late))
+    assert not np.array_equal(before, after)  # the change does reach the origins that may know it
+
+
+@pytest.mark.parametrize("column", ["display", "mailer"])
+def test_a_promotion_reaches_only_days_within_its_lead(column):
+    model, batch = built(promotion_lead=3), small_sequences()
+    last = np.array([model.spec.patches - 1])
+    far, near = changed(batch, column, after=-3, add=1.0), changed(batch, column, after=-2, add=1.0)
+    base, reached = answers(model, batch, last), answers(model, near, last)
+    for before, after in zip(base, answers(model, far, last), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert not np.array_equal(base[1], reached[1])
+
+
+@pytest.mark.parametrize(
+    ("column", "announced"), [("display", "promotion_announced"), ("planned_price", "price_announced")]
+)
+def test_every_origin_sees_only_what_was_announced_by_it(column, announced):
+    """Two days ahead: of the third day ahead of any origin, nothing is known, though the block holds it."""
+    model, batch = built(), with_lead(small_sequences(shortest=100), announced, 2)
+    origins = np.arange(model.spec.patches - 1)
+    for back in range(1, 14):  # each day of two patches
+        late = changed(batch, column, after=back, add=1.0)
+        late = changed(late, column, after=back - 1, add=-1.0)  # so that one day alone is another
+        before, after = (answers(model, b, origins)[1].numpy() for b in (batch, late))
+        day = 7 * model.spec.patches - back
+        for place, origin in enumerate(origins):
+            ahead = day - (7 * (origin + 1) - 1)
+            if ahead > 2:
+                np.testing.assert_array_equal(before[:, place], after[:, place])
+            elif ahead > 0:
+                assert not np.array_equal(before[:, place], after[:, place])
+
+
+def with_lead(batch, column, lead):
+    values = pa.array([np.full(len(row), lead) for row in batch[column].to_pylist()], pa.list_(pa.int16()))
+    return batch.set_column(batch.schema.get_field_index(column), column, values)
+
+
+def test_a_hidden_plan_changes_nothing_by_its_content():
+    model, batch = built(), small_sequences()
+    last = np.array([model.spec.patches - 1])
+    other = changed(batch, "display", after=0, add=1.0)
+    np.testing.assert_array_equal(*(answers(model, b, last, plan=0.0)[0] for b in (batch, other)))
+
+
+def test_weather_is_known_as_it_was_forecast(model):
+    """What came of the weather behind the origin changes nothing; what was forecast of it by then does."""
+    last, batch, shared = np.array([model.spec.patches - 2]), small_sequences(), small_shared()
+    base = answers(model, batch, last)[1]
+    came, said = small_shared(), small_shared()
+    came.signals._observed[..., -7:] += 3.0  # the block's last patch lies behind the origin
+    said.signals._told[:] += 3.0
+    np.testing.assert_array_equal(base, answers(model, batch, last, shared=came)[1])
+    assert not np.array_equal(base, answers(model, batch, last, shared=said)[1])
+    assert len(shared.signals) == 2
+
+
+def test_levels_equal_the_obvious_loop():
+    rng = np.random.default_rng(1)
+    observed = (np.arange(70) >= rng.integers(0, 60, (5, 1))).astype(np.float32)
+    quantity = rng.poisson(2.0, (5, 70)).astype(np.float32) * observed
+    level, scale = levels(quantity, observed, patch=7)
+    for row in range(5):
+        for patch in range(10):
+            stop, start = 7 * (patch + 1), max(0, 7 * (patch - 7))
+            mean = quantity[row, :stop].sum() / max(observed[row, :stop].sum(), 1)
+            expected = (quantity[row, start:stop].sum() + 7 * mean) / (observed[row, start:stop].sum() + 7)
+            assert float(level[row, patch]) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+            assert float(scale[row, patch]) == pytest.approx(np.sqrt(expected + expected**2) + 0.05, rel=1e-5, abs=1e-6)
+
+
+def test_pinball_equals_the_obvious_loop():
+    rng = np.random.default_rng(2)
+    actual, quantiles, taus = rng.random(6), rng.random((6, 3)), [0.1, 0.5, 0.9]
+    expected = [
+        sum(max(t * (y - q), (t - 1) * (y - q)) for t, q in zip(taus, row, strict=True))
+        for y, row in zip(actual, quantiles, strict=True)
+    ]
+    np.testing.assert_allclose(
+        pinball(tf.constant(actual), tf.constant(quantiles), tf.constant(taus, tf.float64)), expected
+    )
+
+
+def test_periods_since_a_sale_equal_the_obvious_loop():
+    quantity = (np.random.default_rng(5).random((20, 35)) < 0.08).astype(np.float32)
+    found = _since_sale(tf.constant(quantity), 7).numpy()
+    for row, patch in np.ndindex(20, 5):
+        sold = np.flatnonzero(quantity[row, : 7 * (patch + 1)])
+        assert found[row, patch] == 7 * (patch + 1) - (sold[-1] + 1 if len(sold) else 0)
+
+
+def test_a_year_ago_is_read_where_the_context_reaches_back():
+    spec = small_spec(context=371, patch=7)
+    shared = small_shared()
+    model, batch = build_model(spec, shared, seed=3), small_sequences(shortest=390, longest=391)
+    origins = np.array([spec.patches - 2, spec.patches - 1], np.int32)
+    inputs = inputs_of(batch, spec, origins)
+    inputs = {name: tf.constant(value) for name, value in inputs.items()}
+    told = model._year_ago(inputs, tf.constant(origins), tf.ones([24, 2, 1])).numpy()
+    assert not told[:, 0, :3].any() and told[1:, 1, :, 2].all()  # 364 days before the last origin's first day is day 7
+    row = 5
+    np.testing.assert_allclose(told[row, 1, :, 0], np.log1p(inputs["quantity"][row, 7:14]), rtol=1e-6)
+    around = [np.mean(inputs["quantity"][row, day - 3 : day + 4]) for day in range(7, 14)]
+    np.testing.assert_allclose(told[row, 1, :, 1], np.log1p(around), rtol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights():
+    one, same, other = (build_model(small_spec(), small_shared(), seed=seed).get_weights() for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
