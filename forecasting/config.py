@@ -181,8 +181,18 @@ class TrainingConfig(Section):
         return self
 
 
+#: Attributes of series by which their totals can be told.
+Attribute = Literal[
+    "item_id", "location_id", "location_group", "department", "category", "subcategory", "brand", "manufacturer"
+]
+
+
 class BacktestConfig(Section):
     models: Annotated[tuple[Literal["transformer", "seasonal_naive", "recent_quantiles"], ...], Field(min_length=1)]
+    origins: Positive
+    step: Positive | None
+    retrain_every: Positive | None
+    hierarchy: tuple[tuple[Attribute, ...], ...]
 
 
 class ScoringConfig(Section):

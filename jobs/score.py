@@ -6,7 +6,8 @@ spark-submit --py-files dist/forecasting.zip jobs/score.py --conf conf/prod.yml
 from pyspark.sql import functions as F
 
 from forecasting.lake import with_lineage
-from forecasting.models.artifact import latest_model
+from forecasting.models.artifact import trained_model
+from forecasting.origins import training_ends
 from forecasting.runtime import Figures, Run, entry_point
 from forecasting.scoring.score import forecast
 from forecasting.scoring.shared import shared_rows
@@ -16,7 +17,7 @@ def execute(run: Run) -> Figures:
     """Score every series into forecasts; rows of the same origin are replaced."""
     sequences, shared = run.lake.read("sequences"), shared_rows(run.lake)
     data = sequences.agg(F.max("data_version").alias("version"), F.max("last_period").alias("origin")).first()
-    artifact, model_version = latest_model(run.config, data["version"])
+    artifact, model_version = trained_model(run.config, data["version"], training_ends(data["origin"], run.config)[-1])
     forecasts = forecast(sequences, shared, artifact, run.config, data["origin"])
     lineage = run.lineage(model_version=model_version, data_version=data["version"])
     run.lake.write(with_lineage(forecasts, **lineage), "forecasts", replacing={"forecast_origin": data["origin"]})

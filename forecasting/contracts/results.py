@@ -61,13 +61,13 @@ BACKTEST_METRICS = Table(
         required(
             "segment",
             "string",
-            "all, demand_class, category, volume, history, ahead (part of the horizon) or promotion",
+            "all, demand_class, category, volume, history, ahead (part of the horizon), promotion or level (of the hierarchy)",
         ),
         required("part", "string", "which part of the segment: smooth, 8-14, promoted; all in the segment all"),
         required(
             "metric",
             "string",
-            "mse, rmse, mae, wape, mase, rmsse, wql, bias, pinball_<level>, below_<level>, as below_0.1, ...",
+            "mse, rmse, mae, wape, mase, rmsse, wrmsse, wql, bias, revision, pinball_<level>, below_<level>, as below_0.1, ...",
         ),
         Column("value", "double", "value; null where it is not defined, for example with no demand at all"),
         required("series", "bigint", "series that the value rests on; for mase and rmsse those with a scale above 0"),
@@ -89,6 +89,7 @@ MODEL_COMPARISONS = Table(
         Column("gain_low", "double", "lower end of the 95 % interval of gain; null where all differences are alike"),
         Column("gain_high", "double", "upper end of it"),
         Column("p_value", "double", "probability of a difference as large by chance; clustered by item and by day"),
+        required("origins", "int", "origins whose forecasts are compared, of which forecast_origin is the last"),
         required("series", "bigint", "series compared"),
         required("better_series", "double", "share of them in which the model's loss is lower"),
         *LINEAGE,

@@ -26,11 +26,6 @@ VOLUME_EDGES = (0.1, 1.0, 10.0)  # units a period, on average up to the origin
 VOLUMES = ("under 0.1", "0.1 to 1", "1 to 10", "10 and more")
 
 
-def backtest_origin(last_period: date, config: Config) -> date:
-    """Last period that forecasts of the held-out window know: a horizon before the last period of the data."""
-    return shift(last_period, -config.forecast.horizon, config.series.grain)
-
-
 def compare(sequences: DataFrame, forecasts: dict[str, DataFrame], config: Config, origin: date) -> DataFrame:
     """Every model's forecasts of the periods after `origin`, beside what came.
 

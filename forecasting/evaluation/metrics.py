@@ -54,6 +54,29 @@ def backtest_metrics(forecasts: DataFrame, series: DataFrame, forecast: Forecast
     return totals.select(*_BY_PART, rows.alias("row")).select(*_BY_PART, "row.metric", "row.value", "row.series")
 
 
+def revisions(forecasts: DataFrame, earlier: DataFrame, forecast: ForecastConfig) -> DataFrame:
+    """How far forecasts moved since an earlier origin: the metric `revision`, of the periods that both forecast.
+
+    Args:
+        forecasts, earlier: rows of `backtest_forecasts` of one origin each.
+
+    Returns:
+        Columns of `backtest_metrics` but lineage; no row where the two have no period in common.
+    """
+    median = dict(zip(forecast.quantiles, forecast.quantile_columns, strict=True))[0.5]
+    keys = ("model", *SERIES, "target_date")
+    then = earlier.select(*keys, F.col(median).alias("then"))
+    both = forecasts.select(*keys, "forecast_origin", "actual", F.col(median).alias("now")).join(then, on=list(keys))
+    moved = both.groupBy(*_BY_MODEL).agg(
+        F.sum(F.abs(F.col("now") - F.col("then"))).alias("moved"),
+        F.sum(F.abs("actual")).alias("absolute_demand"),
+        F.count_distinct(*SERIES).alias("series"),
+    )
+    whole = {name: F.lit(ALL) for name in ("segment", "part")} | {"metric": F.lit("revision")}
+    value = _ratio(F.col("moved"), "absolute_demand")
+    return moved.withColumns(whole | {"value": value}).select(*_BY_PART, "metric", "value", "series")
+
+
 def _ahead(season: int) -> Column:
     """Which season of the horizon a row lies in: "1-7", "8-14"; numbers alone where a season is one period."""
     last = F.ceil(F.col("horizon") / season) * season

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -24,13 +25,14 @@ _SPEC = "spec.json"
 _OTHER_CODE = "it was made by another version of the code, whose network was another"
 
 
-def model_version(config: Config, data_version: str) -> str:
-    """Fingerprint of all that decides a model's weights: data, settings and code version."""
+def model_version(config: Config, data_version: str, until: date) -> str:
+    """Fingerprint of all that decides a model's weights: data, the last period that training saw, settings and code version."""
     ignored = ("max_minutes", "validate_every", "start_timeout", "retrain")
     training = config.training.model_dump(mode="json")
     return fingerprint(
         {
             "data": data_version,
+            "until": until.isoformat(),
             "training": {key: value for key, value in training.items() if key not in ignored},
             "settings": config.fingerprint("series", "features", "forecast", "model"),
             "code": __version__,
@@ -89,13 +91,13 @@ def load_model(artifact: bytes, rows: SharedRows):
     return model, spec, shared
 
 
-def latest_model(config: Config, data_version: str) -> tuple[bytes, str]:
-    """Bytes and version of the model that this configuration trained on this data.
+def trained_model(config: Config, data_version: str, until: date) -> tuple[bytes, str]:
+    """Bytes and version of the model that this configuration trained on this data up to a period.
 
     Raises:
         ArtifactError: it has not been trained.
     """
-    version = model_version(config, data_version)
+    version = model_version(config, data_version, until)
     path = f"{config.lake.models}/{version}/{FILE}"
     if not exists(path):
         raise ArtifactError(

@@ -26,6 +26,7 @@ from forecasting.periods import SEASON
 RECENT = 8  # patches of the trailing level
 LAGS = 4  # patches whose same phase the head sees one by one
 PROFILES = (8, 26)  # patches over which it sees the mean of the same phase
+TRENDS = (1, 4, 26)  # patches whose mean is told against the level
 YEAR = {"day": 364, "week": 52, "month": 12}  # periods; of days whole weeks, so that weekdays meet
 SMALLEST_LEVEL = 0.001  # units a period; added to the level from which the mean starts
 MOST_CHANGE = 7.0  # logarithm of the most that the mean can differ from the level
@@ -195,15 +196,15 @@ class DemandNetwork(keras.Model):
         price = _patches(inputs["price"][:, :context], patch)[..., -1]
         usual = _running_mean(price, tf.cast(price > 0, tf.float32))
         sold = tf.reduce_sum(_patches(quantity, patch), axis=-1)
-        recent = [
-            tf.math.log((_trailing(sold, n) / (n * patch) + 0.1 * level + 0.01) / (level + 0.01)) for n in (1, 4, 26)
-        ]
+        age = tf.cumsum(tf.reduce_sum(_patches(observed, patch), axis=-1), axis=1)
+        days_open = tf.reduce_sum(_patches(observed, patch), axis=-1)
+        recent = [_ratio(_trailing(sold, n) / tf.maximum(_trailing(days_open, n), 1.0), level) for n in TRENDS]
         sums = [
             tf.math.log(level + 0.01),
             tf.math.log(scale),
             tf.math.log1p(price),
             tf.where(price > 0, tf.math.log((price + 0.01) / (usual + 0.01)), 0.0),
-            tf.math.log1p(tf.cumsum(tf.reduce_sum(_patches(observed, patch), axis=-1), axis=1)) / 5.0,
+            tf.math.log1p(tf.minimum(age, float(RECENT * patch))) / 5.0,  # of an older series it would be the date
             tf.math.log1p(_since_sale(quantity, patch)) / 5.0,
             *recent,
         ]
@@ -248,6 +249,11 @@ def _trailing(x: tf.Tensor, count: int) -> tf.Tensor:
     """Sum of the last `count` places of axis 1, fewer at its beginning."""
     sums = tf.cumsum(x, axis=1)
     return sums - tf.pad(sums, [[0, 0], [count, 0], *[[0, 0]] * (len(x.shape) - 2)])[:, : x.shape[1]]
+
+
+def _ratio(x: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
+    """Logarithm of demand against the level, damped where both are small."""
+    return tf.math.log((x + 0.1 * level + 0.01) / (level + 0.01))
 
 
 def _running_mean(x: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

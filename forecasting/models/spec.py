@@ -19,6 +19,7 @@ PLANNED = (
     "promotion_depth",
     "promotion_periods_left",
 )  # as far as they were announced
+KEYS = ("item_id", "location_id")  # what a series is of; learnt where it has many series
 STATIC = (
     "department",
     "category",
@@ -27,9 +28,8 @@ STATIC = (
     "manufacturer",
     "size",
     "price_band",
-    "item_id",
     "location_group",
-    "location_id",
+    *KEYS,
 )
 
 UNKNOWN = 0  # index of a static value that training did not see

@@ -32,7 +32,7 @@ from forecasting.models import artifact
 from forecasting.models.batches import sequence_columns
 from forecasting.models.shared import SharedRows
 from forecasting.models.spec import ModelSpec
-from forecasting.periods import position, shift
+from forecasting.periods import position
 from forecasting.progress import Progress
 from forecasting.training.specification import specify
 
@@ -53,17 +53,12 @@ class RankTask:
     threads: int
 
 
-def holdout_origin(last_period: date, config: Config) -> date:
-    """The last period that training may see: a horizon before the end of the data, which the backtest holds out."""
-    return shift(last_period, -config.forecast.horizon, config.series.grain)
-
-
 def train(
     sequences: DataFrame,
     shared: SharedRows,
     config: Config,
     data_version: str,
-    last_period: date,
+    until: date,
     progress: Progress,
 ) -> dict[str, Any]:
     """Trains the model of this data and configuration, or goes on with it, or finds it done.
@@ -71,7 +66,7 @@ def train(
     Args:
         sequences: gold `sequences` of one data version.
         shared: rows of the tables that series share.
-        last_period: last period of the data.
+        until: last period that training may see.
 
     Returns:
         What rank 0 reports: `model_version`, `steps`, `validation_wql`, `seconds`, `history` of validations, how it
@@ -80,7 +75,7 @@ def train(
     Raises:
         TrainingError: Spark has fewer free task slots than ranks, or a rank fails.
     """
-    version_ = artifact.model_version(config, data_version)
+    version_ = artifact.model_version(config, data_version, until)
     folder = f"{config.lake.models}/{version_}"
     if artifact.exists(f"{folder}/{artifact.FILE}") and not config.training.retrain:
         _, _, note = artifact.unpack(artifact.read_bytes(f"{folder}/{artifact.FILE}"))
@@ -89,7 +84,6 @@ def train(
         )
         # Without fingerprints of weights: no rank held any.
         return note["result"] | {"model_version": version_, "began": "already trained"}
-    until = holdout_origin(last_period, config)
     known = sequences.where(F.col("first_period") <= F.lit(until))
     spec = specify(known, shared, config, until, data_version)
     origin = int(position(until, config.series.grain))

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from forecasting.contracts import BACKTEST_FORECASTS
-from forecasting.evaluation.backtest import actuals_after, backtest_origin, compare, series_as_of, split
+from forecasting.evaluation.backtest import actuals_after, compare, series_as_of, split
 from forecasting.evaluation.floors import recent_quantiles
 
 LAST = date(2024, 3, 31)
@@ -65,14 +65,6 @@ def forecasts(spark):
 @pytest.fixture(scope="module")
 def answers(sequences, forecasts, config):
     return compare(sequences, {"transformer": forecasts}, config, ORIGIN).toPandas()
-
-
-def test_the_origin_lies_a_horizon_before_the_last_period(make_config):
-    assert backtest_origin(LAST, make_config("forecast.horizon=4")) == ORIGIN
-    weekly = make_config("series.grain=week", "forecast.horizon=2")
-    assert backtest_origin(date(2024, 3, 25), weekly) == date(2024, 3, 11)
-    monthly = make_config("series.grain=month", "forecast.horizon=2")
-    assert backtest_origin(date(2024, 3, 1), monthly) == date(2024, 1, 1)
 
 
 def test_columns_are_those_of_the_contract(answers, config):

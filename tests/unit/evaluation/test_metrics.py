@@ -1,13 +1,13 @@
 """Metrics against `utilsforecast.losses` and an obvious loop."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
 from utilsforecast import losses
 
-from forecasting.evaluation.metrics import backtest_metrics, outermost_interval
+from forecasting.evaluation.metrics import backtest_metrics, outermost_interval, revisions
 
 ORIGIN = date(2024, 1, 31)
 LEVELS = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
@@ -181,3 +181,21 @@ def test_segments_hold_their_own_rows(spark, answers, train, forecast):
         ("all", "all"), ("demand_class", "smooth"), ("demand_class", "lumpy"), ("volume", "1 to 10"), ("history", "longer"),
         ("ahead", "1-7"), ("promotion", "promoted"), ("promotion", "not promoted"),
     }  # fmt: skip
+
+
+def test_revision_is_how_far_the_median_moved_for_the_same_period(spark, forecast):
+    def rows(origin, medians):
+        values = [
+            ("a", item, "ALL", origin, origin + timedelta(ahead + 1), 2.0, median)
+            for item, own in medians.items()
+            for ahead, median in enumerate(own)
+        ]
+        columns = ["model", "item_id", "location_id", "forecast_origin", "target_date", "actual", "p50"]
+        return spark.createDataFrame(pd.DataFrame(values, columns=columns))
+
+    earlier = rows(ORIGIN - timedelta(1), {"x": [9.0, 1.0, 2.0], "y": [9.0, 0.0, 0.0]})
+    now = rows(ORIGIN, {"x": [2.0, 2.0, 9.0], "y": [0.0, 3.0, 9.0]})
+    found = revisions(now, earlier, forecast).collect()
+    assert [(row["metric"], row["segment"], row["series"]) for row in found] == [("revision", "all", 2)]
+    assert found[0]["value"] == pytest.approx((1 + 0 + 0 + 3) / (4 * 2.0))
+    assert revisions(now, rows(ORIGIN - timedelta(9), {"x": [1.0]}), forecast).isEmpty()

@@ -150,7 +150,8 @@ def test_a_price_holds_until_the_next_and_a_place_wins_over_everywhere(spark, lo
         ("a", None, date(2024, 1, 10), None, 3.0),
         ("a", "s1", date(2024, 1, 5), date(2024, 1, 6), 1.0),
     ]
-    columns = "item_id string, location_id string, starts_on date, ends_on date, price double"
+    prices = [(*row, date(2023, 12, 24) if row[2] == date(2024, 1, 5) else None) for row in prices]
+    columns = "item_id string, location_id string, starts_on date, ends_on date, price double, announced_on date"
     found = price_spans(spark.createDataFrame(prices, columns), locations, "location").collect()
     spans = {
         (row["location_id"], kind): sorted((p["starts_on"].day, p["ends_on"], p["price"]) for p in row[kind] or [])
@@ -159,5 +160,7 @@ def test_a_price_holds_until_the_next_and_a_place_wins_over_everywhere(spark, lo
     }
     assert spans["s1", "prices"] == [(5, date(2024, 1, 6), 1.0)]
     assert spans["s2", "prices"] == []
+    announced = {p["announced_on"] for row in found for p in row["prices"] or []}
+    assert announced == {date(2023, 12, 24)}
     everywhere = [(1, date(2024, 1, 9), 2.0), (10, date(2100, 1, 1), 3.0)]
     assert [spans[place, "general_prices"] for place in ("s1", "s2", "s3")] == [everywhere] * 3

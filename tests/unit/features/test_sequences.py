@@ -10,7 +10,7 @@ from forecasting.contracts import SEQUENCES
 from forecasting.features.history import histories
 from forecasting.features.plans import ALWAYS
 from forecasting.features.sequences import Axis, Facts, _cleaned, build_sequences, price_and_discount
-from forecasting.models.spec import KNOWN, PAST, STATIC, TARGET
+from forecasting.models.spec import KEYS, PAST, PLANNED, STATIC, TARGET
 from forecasting.states import State
 
 PERIOD = st.tuples(
@@ -46,6 +46,7 @@ DEMAND = load_config().demand
 FIRST, LAST = date(2024, 1, 5), date(2024, 1, 8)
 ROWS = "item_id string, location_id string, period_start date, quantity double, revenue double, discount double"
 SPAN = "struct<starts_on: date, ends_on: date, kind: string, share: double, depth: double, announced_on: date, display: double, mailer: double>"
+PRICE = "struct<starts_on: date, ends_on: date, price: double, announced_on: date>"
 SHAPES = {
     "products": "item_id string, department string, category string, subcategory string, brand string, manufacturer string, "
     "size string, launched_on date",
@@ -53,8 +54,7 @@ SHAPES = {
     "places": "location_id string, location_group string, calendar string",
     "spans": f"item_id string, location_id string, spans array<{SPAN}>",
     "place_spans": f"location_id string, place_spans array<{SPAN}>",
-    "prices": "item_id string, location_id string, prices array<struct<starts_on: date, ends_on: date, price: double>>, "
-    "general_prices array<struct<starts_on: date, ends_on: date, price: double>>",
+    "prices": f"item_id string, location_id string, prices array<{PRICE}>, general_prices array<{PRICE}>",
     "behaviour": "item_id string, location_id string, "
     "behaviour array<struct<period_start: date, views: double, carts: double, customers: double>>",
     "idle": "location_id string, idle array<struct<period_start: date, state: string>>",
@@ -86,7 +86,7 @@ def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark):
         places=[("s", "north", "DE-BE")],
         spans=[("a", "s", [(day(3), day(4), "coupon", 1.0, 0.3, day(1), 0.5, 1.0)])],
         place_spans=[("s", [(day(5), day(60), "fair", 1.0, None, None, 0.0, 0.0)])],
-        prices=[("a", "s", [(day(2), day(3), 3.0)], [(day(0), day(4), 2.5)])],
+        prices=[("a", "s", [(day(2), day(3), 3.0, day(1))], [(day(0), day(4), 2.5, None)])],
         behaviour=[("a", "s", [(day(1), 7.0, 2.0, 1.0), (day(9), 1.0, 1.0, 1.0)])],
     )
     a, b = found["a"], found["b"]
@@ -102,6 +102,7 @@ def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark):
     assert a["promotion_announced"] == [ALWAYS, ALWAYS, ALWAYS, 2, 3, ALWAYS, ALWAYS]
     assert a["promotion_kinds"] == {"coupon": [0, 0, 0, 1, 1, 0, 0], "fair": [0, 0, 0, 0, 0, 1, 1]}
     assert a["planned_price"] == [2.5, 2.5, 3, 3, 2.5, 0, 0]  # an own price counts before the general one
+    assert a["price_announced"] == [ALWAYS, ALWAYS, 1, 2, ALWAYS, ALWAYS, ALWAYS]
     assert (a["views"], a["carts"], a["customers"]) == ([0, 7, 0, 0], [0, 2, 0, 0], [0, 1, 0, 0])
     assert (a["department"], a["brand"], a["size"], a["launched_on"]) == ("food", None, "1 kg", day(-9))
     assert (a["location_group"], a["calendar"]) == ("north", "DE-BE")
@@ -171,8 +172,8 @@ def test_a_stock_out_that_nobody_counted_is_inferred_and_a_spike_flagged_beside_
 def test_the_model_reads_columns_in_the_role_that_the_contract_gives_them():
     assert TARGET in SEQUENCES.with_role("target")
     assert set(PAST) <= set(SEQUENCES.with_role("past"))
-    assert set(KNOWN) <= set(SEQUENCES.with_role("known future"))
-    assert set(STATIC) <= set(SEQUENCES.with_role("static"))
+    assert set(PLANNED) <= set(SEQUENCES.with_role("known future"))
+    assert set(STATIC) - set(KEYS) <= set(SEQUENCES.with_role("static"))
 
 
 def test_a_series_is_cleaned_the_same_in_any_company():

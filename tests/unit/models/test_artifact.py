@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+from datetime import date
 
 import numpy as np
 import pytest
-from small_sequences import small_config, small_rows, small_shared, small_spec
+from small_sequences import LAST, small_config, small_rows, small_shared, small_spec
 
 from forecasting.errors import ArtifactError
 from forecasting.models import artifact
@@ -41,15 +42,21 @@ def test_a_specification_of_another_version_is_refused(monkeypatch):
 
 def test_a_missing_model_names_the_job_to_run(tmp_path):
     with pytest.raises(ArtifactError, match="Run the job train first"):
-        artifact.latest_model(small_config(f"lake.path={tmp_path}"), "data")
+        artifact.trained_model(small_config(f"lake.path={tmp_path}"), "data", LAST)
 
 
 def test_the_version_follows_data_and_settings_but_not_the_clock():
-    base = artifact.model_version(small_config(), "data")
-    assert base == artifact.model_version(small_config("training.max_minutes=1"), "data")
-    assert base != artifact.model_version(small_config("training.seed=1"), "data")
-    assert base != artifact.model_version(small_config("model.width=32"), "data")
-    assert base != artifact.model_version(small_config(), "other data")
+    def version(*settings, data="data", until=LAST):
+        return artifact.model_version(small_config(*settings), data, until)
+
+    assert version() == version("training.max_minutes=1")
+    others = [
+        version("training.seed=1"),
+        version("model.width=32"),
+        version(data="other"),
+        version(until=date(2023, 1, 1)),
+    ]
+    assert len({version(), *others}) == 5
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):

@@ -1,0 +1,183 @@
+"""Accuracy of totals: WRMSSE over any hierarchy of products and places (Makridakis, Spiliotis & Assimakopoulos 2022, M5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from forecasting.config import Config
+from forecasting.demand.aggregate import SERIES
+from forecasting.evaluation.backtest import split
+from forecasting.evaluation.floors import squared_scale
+from forecasting.evaluation.metrics import ALL
+
+LEVEL = "level"  # the segment that tells each level of the hierarchy by itself
+_BETWEEN = "\x1f"  # of the values of a key, as no value holds it
+_HISTORY, _WEIGHT, _MODEL = "history", "weight", "model "  # what is summed over a node: also the errors of each model
+_SUMS = "kind string, level string, node string, values array<double>"
+
+
+def wrmsse(sequences: DataFrame, forecasts: DataFrame, config: Config, origin: date) -> DataFrame:
+    """Weighted root mean squared scaled error of the mean forecast, of each level of `backtest.hierarchy` and over all.
+
+    A level is a list of attributes; the series that share them are a node, whose demand and forecasts are summed. The error of a
+    node is scaled by the mean squared difference of neighbouring periods of its history, and weighs as much as its sales in money
+    over as many periods before the origin as are forecast (in units, where no series has a price). All levels weigh the same.
+
+    Args:
+        sequences: gold `sequences`. forecasts: rows of `backtest_forecasts` of one origin.
+
+    Returns:
+        Columns of `backtest_metrics` but lineage: `segment` all, and LEVEL with the names of the level's attributes as `part`.
+    """
+    levels = config.backtest.hierarchy
+    attributes = tuple(dict.fromkeys((*SERIES, *(name for level in levels for name in level))))
+    errors = _errors(sequences.select(*attributes), forecasts)
+    vectors = _histories(sequences, attributes, config, origin).unionByName(errors)
+    partial = vectors.mapInArrow(_sum_by(levels), _SUMS)
+    sums = partial.repartition("kind", "level", "node").mapInArrow(_sum_again, _SUMS)
+    nodes = _nodes(sums)
+    of_level = nodes.groupBy("model", "level").agg(
+        (F.sum(F.col("weight") * F.col("error")) / F.nullif(F.sum("weight"), F.lit(0.0))).alias("value"),
+        F.count(F.lit(1)).alias("series"),
+    )
+    over_all = of_level.groupBy("model").agg(F.avg("value").alias("value"), F.max("series").alias("series"))
+    told = of_level.select("model", F.lit(LEVEL).alias("segment"), F.col("level").alias("part"), "value", "series")
+    told = told.unionByName(
+        over_all.select("model", F.lit(ALL).alias("segment"), F.lit(ALL).alias("part"), "value", "series")
+    )
+    columns = ("model", "forecast_origin", "segment", "part", "metric", "value", "series")
+    return told.withColumns({"forecast_origin": F.lit(origin), "metric": F.lit("wrmsse")}).select(*columns)
+
+
+def level_name(level: Sequence[str]) -> str:
+    """How a level is called: its attributes, or total for that of everything."""
+    return " x ".join(level) or "total"
+
+
+def _errors(attributes: DataFrame, forecasts: DataFrame) -> DataFrame:
+    """Per model and series its errors in the order of the periods; periods that a series does not have count nothing."""
+    pairs = F.array_sort(F.collect_list(F.struct("horizon", (F.col("mean") - F.col("actual")).alias("error"))))
+    of_series = forecasts.groupBy("model", *SERIES).agg(pairs.alias("pairs"), F.min("horizon").alias("first"))
+    lacking = F.array_repeat(F.lit(0.0), (F.col("first") - 1).cast("int"))
+    values = F.concat(lacking, F.col("pairs.error"))
+    told = of_series.select(*SERIES, F.concat(F.lit(_MODEL), "model").alias("kind"), values.alias("values"))
+    return told.join(attributes, on=list(SERIES))
+
+
+def _histories(sequences: DataFrame, attributes: tuple[str, ...], config: Config, origin: date) -> DataFrame:
+    """Per series its demand up to the origin, 0 before its first period, and its sales in money and units before the origin."""
+    grain, horizon = config.series.grain, config.forecast.horizon
+    longest = sequences.agg(F.max("length").alias("length")).first()["length"]
+
+    def histories(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            demand = np.nan_to_num(split(batch, grain, origin, horizon)[0])
+            demand = np.pad(demand, ((0, 0), (longest - demand.shape[1], 0)))
+            prices = [
+                np.nan_to_num(split(batch, grain, origin, horizon, name)[0]) for name in ("planned_price", "price")
+            ]
+            planned, seen = (np.pad(p, ((0, 0), (longest - p.shape[1], 0)))[:, -horizon:] for p in prices)
+            recent = np.maximum(demand[:, -horizon:], 0.0)
+            money = (recent * np.where(planned > 0, planned, seen)).sum(axis=1)
+            weight = np.stack([money, recent.sum(axis=1)], axis=1)
+            for kind, values in ((_HISTORY, demand), (_WEIGHT, weight)):
+                named = {name: batch[name] for name in attributes} | {"kind": pa.repeat(kind, batch.num_rows)}
+                yield pa.RecordBatch.from_pydict(named | {"values": _lists(values)})
+
+    schema = ", ".join(f"{name} string" for name in attributes) + ", kind string, values array<double>"
+    columns = dict.fromkeys((*attributes, "first_period", "quantity", "planned_price", "price"))
+    return sequences.select(*columns).mapInArrow(histories, schema)
+
+
+def _sum_by(levels: Sequence[Sequence[str]]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """A function for mapInArrow: the sums of a batch's rows over each node that they belong to."""
+
+    def sum_by(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            kinds = np.asarray(batch["kind"].to_pylist(), object)
+            named = {name: np.asarray(batch[name].to_pylist(), object) for level in levels for name in level}
+            for kind in np.unique(kinds.astype(str)):
+                rows = np.flatnonzero(kinds == kind)
+                values = _matrix(batch["values"].take(pa.array(rows)))
+                for level in levels:
+                    keys = np.full(len(rows), "", object)
+                    for name in level:
+                        keys = keys + _BETWEEN + np.where(named[name][rows] == None, "", named[name][rows])  # noqa: E711
+                    yield _summed(kind, level_name(level), keys, values)
+
+    return sum_by
+
+
+def _sum_again(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """All partial sums of the nodes of a partition, added up."""
+    parts: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] = {}
+    for batch in batches:
+        kinds, levels = (np.asarray(batch[name].to_pylist(), object) for name in ("kind", "level"))
+        nodes = np.asarray(batch["node"].to_pylist(), object)
+        for kind, level in set(zip(kinds, levels, strict=True)):
+            rows = np.flatnonzero((kinds == kind) & (levels == level))
+            values = _matrix(batch["values"].take(pa.array(rows)))
+            parts.setdefault((kind, level), []).append((nodes[rows], values))
+    for (kind, level), found in parts.items():
+        yield _summed(kind, level, np.concatenate([n for n, _ in found]), np.concatenate([v for _, v in found]))
+
+
+def _summed(kind: str, level: str, keys: np.ndarray, values: np.ndarray) -> pa.RecordBatch:
+    nodes, index = np.unique(keys.astype(str), return_inverse=True)
+    order = np.argsort(index, kind="stable")
+    sums = np.add.reduceat(values[order], np.searchsorted(index[order], np.arange(len(nodes))), axis=0)
+    return pa.RecordBatch.from_pydict(
+        {
+            "kind": pa.repeat(kind, len(nodes)),
+            "level": pa.repeat(level, len(nodes)),
+            "node": pa.array(nodes.tolist(), pa.string()),
+            "values": _lists(sums),
+        }
+    )
+
+
+def _nodes(sums: DataFrame) -> DataFrame:
+    """Per model, level and node its weight and scaled error; nodes without a scale are left out."""
+    scale = F.pandas_udf(_squared_scales, "double")
+    at = ("level", "node")
+    scales = sums.where(F.col("kind") == _HISTORY).select(*at, scale("values").alias("scale"))
+    weights = sums.where(F.col("kind") == _WEIGHT).select(
+        *at, F.col("values")[0].alias("money"), F.col("values")[1].alias("units")
+    )
+    priced = weights.agg(F.max("money").alias("most")).select((F.col("most") > 0).alias("priced"))
+    weight = F.when(F.col("priced"), F.col("money")).otherwise(F.col("units"))
+    weights = weights.crossJoin(F.broadcast(priced)).select(*at, weight.alias("weight"))
+    squared = F.aggregate("values", F.lit(0.0), lambda total, error: total + error * error) / F.size("values")
+    errors = sums.where(F.col("kind").startswith(_MODEL)).select(
+        F.substring("kind", len(_MODEL) + 1, 1_000).alias("model"), *at, squared.alias("squared")
+    )
+    both = errors.join(scales.where(F.col("scale") > 0), on=list(at)).join(weights, on=list(at))
+    return both.select("model", *at, "weight", F.sqrt(F.col("squared") / F.col("scale")).alias("error"))
+
+
+def _squared_scales(values: pd.Series) -> pd.Series:
+    """Scale of each history, from its first period with demand on."""
+    histories = np.stack(values.to_numpy())
+    begun = np.maximum.accumulate(histories != 0, axis=1)
+    return pd.Series(squared_scale(np.where(begun, histories, np.nan)))
+
+
+def _matrix(lists: pa.ListArray) -> np.ndarray:
+    """Lists of one length as rows; shorter ones are zeros at their end."""
+    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
+    flat = lists.flatten().to_numpy(zero_copy_only=False)
+    matrix = np.zeros((len(lengths), int(lengths.max(initial=0))))
+    matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = flat
+    return matrix
+
+
+def _lists(values: np.ndarray) -> pa.ListArray:
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).ravel()))
