@@ -42,6 +42,7 @@ def small_inputs() -> Inputs:
         signals=(Signal("rain", 2.0, 1.5), Signal("event fair", 0.0, 1.0)),
         calendars=("US", "DE"),
         events=event_names(small_calendar(), LAST),
+        yearly=True,
         vocabularies=dict.fromkeys(STATIC, ("a", "b")),
     )
 

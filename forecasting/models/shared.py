@@ -17,8 +17,9 @@ from forecasting.periods import position
 
 EVERYWHERE = "ALL"  # location of covariates that hold at every place
 PLAIN = 15  # numbers of a period beside its named events, see `_plain`
-_TO = ((0, 0), (1, 1), (2, 3), (4, 7), (8, 14))  # days to the next of an event, by which a period is told
-_SINCE = ((1, 1), (2, 4))  # days since the last one
+# Days to the next of an event and since the last one by which a period is told. Few of them: with wider ones most days of a year would
+# have a mark of their own, by which a network learns single days by heart.
+_TO, _SINCE = ((0, 0), (1, 1), (2, 3)), ((1, 1),)
 _FAR = 60
 _SEPARATOR = "; "
 
@@ -40,7 +41,9 @@ class Calendars:
         """From rows of `calendar_features`, in any order."""
         days = np.unique(rows["period_start"].to_numpy("datetime64[D]"))
         frames = [_of_calendar(rows, name) for name in inputs.calendars]
-        values = np.stack([np.concatenate([_plain(f), _named(f, inputs.events)], axis=1) for f in frames])
+        values = np.stack(
+            [np.concatenate([_plain(f, inputs.yearly), _named(f, inputs.events)], axis=1) for f in frames]
+        )
         reach = frames[0]["promotions_known"].to_numpy().astype(np.float32)
         return cls(int(position(days[:1], grain)[0]), values.astype(np.float32), reach)
 
@@ -57,6 +60,12 @@ def calendar_names(rows: pd.DataFrame, own: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([own, *sorted(rows["calendar"].unique())]))
 
 
+def sees_years(rows: pd.DataFrame, until) -> bool:
+    """Whether training up to the period `until` lives through every time of year twice: of one year it would learn its course by
+    heart."""
+    return (until - rows["period_start"].min()).days >= 2 * 365
+
+
 def event_names(rows: pd.DataFrame, until) -> tuple[str, ...]:
     """Named holidays and events up to the period `until`: of others a model can learn nothing."""
     past = rows[rows["period_start"] <= until]
@@ -71,14 +80,14 @@ def _of_calendar(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     return rows[rows["calendar"] == name].sort_values("period_start", ignore_index=True)
 
 
-def _plain(calendar: pd.DataFrame) -> np.ndarray:
+def _plain(calendar: pd.DataFrame, yearly: bool) -> np.ndarray:
     """[periods, PLAIN]: weekday (seven), time of year and position in the month as sine and cosine, the latter also as a line,
-    holiday, nearness of the next and the last holiday."""
+    holiday, nearness of the next and the last holiday. The time of year is left out where it has been seen once only."""
     weekday = calendar["weekday"].to_numpy()
     year = 2 * np.pi * calendar["day_of_year"].to_numpy() / 365.25
     month = 2 * np.pi * calendar["day_of_month"].to_numpy() / 30.44
     columns = [(weekday == day).astype(float) for day in range(1, 8)]
-    columns += [f(angle) for angle in (year, month) for f in (np.sin, np.cos)]
+    columns += [f(year) * yearly for f in (np.sin, np.cos)] + [f(month) for f in (np.sin, np.cos)]
     columns.append((calendar["day_of_month"].to_numpy() - 15.5) / 15.5)
     columns.append(np.minimum(calendar["holidays"].to_numpy(), 1))
     columns.append(np.exp(-calendar["days_to_holiday"].to_numpy() / 3.0))

@@ -52,7 +52,7 @@ class Inputs:
 
     past, planned: those of PAST and PLANNED that some series has. kinds: kinds of promotion. signals: covariates of places.
     calendars: calendars of countries and regions, the first for places whose own was not seen. events: named holidays
-    and events that training has lived through. vocabularies: for each static column the values known; index 0 stays for
+    and events that training has lived through. yearly: whether it saw every time of year twice. vocabularies: for each static column the values known; index 0 stays for
     the unknown.
     """
 
@@ -62,6 +62,7 @@ class Inputs:
     signals: tuple[Signal, ...] = ()
     calendars: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
+    yearly: bool = False
     vocabularies: Mapping[str, tuple[str, ...]] | None = None
 
     def vocabulary(self, name: str) -> tuple[str, ...]:
@@ -109,14 +110,18 @@ class ModelSpec:
     def from_json(cls, values: Mapping[str, Any]) -> ModelSpec:
         """The specification that `to_json` wrote."""
         told = values["inputs"]
-        named = {field.name: tuple(told[field.name]) for field in fields(Inputs) if field.name != "vocabularies"}
+        named = {
+            field.name: tuple(told[field.name])
+            for field in fields(Inputs)
+            if field.name not in ("vocabularies", "yearly")
+        }
         named["signals"] = tuple(Signal(**signal) for signal in told["signals"])
         vocabularies = {name: tuple(words) for name, words in told["vocabularies"].items()}
         return cls(
             **{
                 **values,
                 "quantiles": tuple(values["quantiles"]),
-                "inputs": Inputs(**named, vocabularies=vocabularies),
+                "inputs": Inputs(**named, yearly=told["yearly"], vocabularies=vocabularies),
                 "trained_until": date.fromisoformat(values["trained_until"]),
             }
         )

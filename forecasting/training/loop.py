@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras import optimizers
@@ -155,7 +156,7 @@ class Trainer:
         self.optimizer = optimizers.AdamW(schedule, weight_decay=config.weight_decay)
         self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "embeddings"])
         self.optimizer.build(model.trainable_variables)
-        self.averages = [tf.Variable(weight) for weight in model.weights]
+        self.averages = [keras.Variable(weight, trainable=False) for weight in model.weights]
         self.variables = [*model.weights, *self.averages, *self.optimizer.variables]
         self._levels = tf.constant(shard.spec.quantiles, tf.float32)
         self._gradients = tf.function(self._loss_and_gradients, jit_compile=config.xla)

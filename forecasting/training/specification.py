@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from forecasting.config import Config
 from forecasting.lake import rows
 from forecasting.models.batches import KINDS, vocabulary
-from forecasting.models.shared import SharedRows, calendar_names, event_names, signals_of
+from forecasting.models.shared import SharedRows, calendar_names, event_names, sees_years, signals_of
 from forecasting.models.spec import PAST, PLANNED, SMALLEST_CLASS, STATIC, Inputs, ModelSpec, model_spec
 from forecasting.periods import position
 
@@ -33,6 +33,7 @@ def specify(sequences: DataFrame, shared: SharedRows, config: Config, until: dat
         signals=signals_of(shared.covariates, int(position(np.datetime64(until), shared.grain)), shared.grain),
         calendars=calendar_names(shared.calendar, config.features.calendar),
         events=event_names(shared.calendar, until),
+        yearly=sees_years(shared.calendar, until),
         vocabularies=words,
     )
     return model_spec(config, inputs, until, data_version)

@@ -1,5 +1,8 @@
 """Ragged sequences on one axis, against the obvious loop; nothing behind the origin is read."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -23,7 +26,7 @@ from forecasting.models.batches import (
     to_block,
     vocabulary,
 )
-from forecasting.models.shared import PLAIN, event_names
+from forecasting.models.shared import PLAIN, event_names, sees_years
 from forecasting.models.spec import STATIC, Inputs
 from forecasting.periods import position
 from forecasting.states import State
@@ -133,17 +136,19 @@ def test_a_calendar_tells_the_distance_to_each_named_event():
             [name in (f"{e}; {h}").split("; ") for e, h in zip(own["events"], own["holiday_names"], strict=True)]
         )
         assert len(at) == 1
-        columns = calendars.values[0, :, PLAIN + 7 * inputs.events.index(name) :][:, :7]
+        columns = calendars.values[0, :, PLAIN + 4 * inputs.events.index(name) :][:, :4]
         days = (start - start[at[0]]).astype(int)
-        expected = [
-            days == 0,
-            days == -1,
-            (days <= -2) & (days >= -3),
-            (days <= -4) & (days >= -7),
-            (days <= -8) & (days >= -14),
-        ]
-        expected += [days == 1, (days >= 2) & (days <= 4)]
+        expected = [days == 0, days == -1, (days <= -2) & (days >= -3), days == 1]
         np.testing.assert_array_equal(columns, np.stack(expected, axis=1))
+
+
+def test_the_time_of_year_is_told_where_training_saw_two_of_each():
+    rows, inputs = small_calendar(), small_inputs()
+    told, kept = (small_rows().of(replace(inputs, yearly=yearly)).calendars for yearly in (True, False))
+    assert told.values[..., 7:9].any() and not kept.values[..., 7:9].any()
+    np.testing.assert_array_equal(np.delete(told.values, [7, 8], axis=-1), np.delete(kept.values, [7, 8], axis=-1))
+    first = rows["period_start"].min()
+    assert sees_years(rows, first + timedelta(730)) and not sees_years(rows, first + timedelta(729))
 
 
 def test_events_that_training_has_not_lived_through_are_not_among_its_inputs():
