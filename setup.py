@@ -13,9 +13,11 @@ EXTRAS = {
     "spark": ["pyspark>=4.2,<4.3", "delta-spark>=4.4,!=4.4.1,<4.5"],
     # Horovod itself is built by scripts/build_horovod_wheel.sh; these are what it and the network need when they run.
     "train": ["tensorflow-cpu>=2.21,<2.22", "keras>=3.15,<4", "cffi", "cloudpickle", "packaging"],
+    # Models to compare with: backtest.models lightgbm, auto_ets, croston_sba.
+    "baselines": ["lightgbm>=4.5,<5", "statsforecast>=2,<3"],
     # What builds Horovod.
     "build": ["setuptools>=64,<81", "wheel", "cmake>=3.13,<4"],
-    "bench": ["duckdb", "lightgbm", "polars", "statsforecast", "utilsforecast"],
+    "bench": ["duckdb", "polars", "utilsforecast"],
     "dev": [
         "chispa",
         "deltalake",

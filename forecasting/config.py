@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -187,8 +187,23 @@ Attribute = Literal[
 ]
 
 
+#: Models that are no network; what each is stands in docs/method.md.
+Floor = Literal["seasonal_naive", "recent_quantiles"]
+FLOORS: tuple[str, ...] = get_args(Floor)
+BASELINES = (*FLOORS, "lagged_regression", "structural_regression", "auto_ets", "croston_sba", "lightgbm")
+
+
+class TreesConfig(Section):
+    rounds: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    leaves: Annotated[int, Field(ge=2)]
+    min_data_in_leaf: Positive
+    rows_per_rank: Positive
+    tweedie_power: Annotated[float, Field(gt=1, lt=2)]
+
+
 class BacktestConfig(Section):
-    models: Annotated[tuple[Literal["transformer", "seasonal_naive", "recent_quantiles"], ...], Field(min_length=1)]
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
     origins: Positive
     step: Positive | None
     retrain_every: Positive | None
@@ -196,6 +211,9 @@ class BacktestConfig(Section):
 
 
 class ScoringConfig(Section):
+    model: str
+    fallback: Floor | None
+    fallback_significance: Annotated[float, Field(gt=0, lt=1)]
     batch_size: Positive
 
 
@@ -232,12 +250,42 @@ class Config(Section):
     features: FeaturesConfig
     forecast: ForecastConfig
     model: ModelConfig
+    networks: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], dict[str, Any]]
     training: TrainingConfig
+    trees: TreesConfig
     backtest: BacktestConfig
     scoring: ScoringConfig
     inventory: InventoryConfig
     report: ReportConfig
     spark: SparkConfig
+
+    @model_validator(mode="after")
+    def _models_are_known(self) -> Config:
+        for name, own in self.networks.items():
+            if name in BASELINES:
+                raise ValueError(f"networks: expected names of networks, came {name}, which is a baseline")
+            try:
+                ModelConfig.model_validate(self.model.model_dump() | own)
+            except ValidationError as error:
+                raise ValueError(explain(error, f"networks.{name}")) from error
+        known = (*self.networks, *BASELINES)
+        for name in self.backtest.models:
+            if name not in known:
+                raise ValueError(f"backtest.models: expected names among {', '.join(known)}, came {name}")
+        if self.scoring.model not in self.networks:
+            raise ValueError(f"scoring.model: expected one of {', '.join(self.networks)}, came {self.scoring.model}")
+        return self
+
+    def of_network(self, name: str) -> Config:
+        """The same settings, `model` being those of a network of `networks`."""
+        own = ModelConfig.model_validate(self.model.model_dump() | self.networks[name])
+        return self.model_copy(update={"model": own})
+
+    @property
+    def trained_networks(self) -> tuple[str, ...]:
+        """Names of the networks that are trained: the one that scores, then others that a backtest compares."""
+        compared = (name for name in self.backtest.models if name in self.networks)
+        return tuple(dict.fromkeys((self.scoring.model, *compared)))
 
     def fingerprint(self, *sections: str) -> str:
         """Twelve hex digits that change when a setting of one of the given sections changes."""

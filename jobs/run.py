@@ -27,7 +27,7 @@ STAGES = {
     "inventory": inventory.execute,
     "report": report.execute,
 }
-SHOWN_METRICS = ("wql", "rmse")
+SHOWN_METRICS = ("wql", "mse", "rmse")
 
 
 def run_stages(run: Run) -> dict[str, Figures]:

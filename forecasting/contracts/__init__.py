@@ -17,6 +17,7 @@ from forecasting.contracts.prepared import (
 from forecasting.contracts.results import (
     BACKTEST_FORECASTS,
     BACKTEST_METRICS,
+    FORECAST_VALUE_ADDED,
     FORECASTS,
     INVENTORY_PLAN,
     MODEL_COMPARISONS,
@@ -41,6 +42,7 @@ TABLES = {
         BACKTEST_FORECASTS,
         BACKTEST_METRICS,
         MODEL_COMPARISONS,
+        FORECAST_VALUE_ADDED,
         INVENTORY_PLAN,
         RUN_STAGES,
     )

@@ -30,6 +30,12 @@ FORECASTS = Table(
     (
         *_FORECAST_KEY,
         required("mean", "double", "expected demand, units"),
+        required(
+            "method",
+            "string",
+            "scoring.model; scoring.fallback where the backtest shows that it is better; closed: the place will be",
+        ),
+        Column("reason", "string", "why another method than scoring.model; else null"),
         *LINEAGE,
     ),
     key=("item_id", "location_id", "forecast_origin", "target_date"),
@@ -41,7 +47,7 @@ BACKTEST_FORECASTS = Table(
     "gold",
     "Forecasts of held-out periods beside what came, per model; each model has the same rows.",
     (
-        required("model", "string", "transformer, or the name of a floor"),
+        required("model", "string", "one of backtest.models"),
         *_FORECAST_KEY,
         required("actual", "double", "demand that came, units"),
         required("mean", "double", "expected demand, units"),
@@ -56,7 +62,7 @@ BACKTEST_METRICS = Table(
     "gold",
     "Accuracy per model and origin over the held-out periods, in all and by segment; docs/method.md defines each metric.",
     (
-        required("model", "string", "transformer, or the name of a floor"),
+        required("model", "string", "one of backtest.models"),
         required("forecast_origin", "date", "last period whose demand the forecasts knew"),
         required(
             "segment",
@@ -96,6 +102,29 @@ MODEL_COMPARISONS = Table(
     ),
     key=("model", "against", "forecast_origin", "loss"),
     skipping=("model", "forecast_origin"),
+)
+FORECAST_VALUE_ADDED = Table(
+    "forecast_value_added",
+    "gold",
+    "Per series whether scoring.model forecasts it better than the floor scoring.fallback, over the held-out periods of a backtest.",
+    (
+        ITEM,
+        LOCATION,
+        required("forecast_origin", "date", "last of the origins whose forecasts are compared"),
+        required("model", "string", "scoring.model"),
+        required("floor", "string", "scoring.fallback"),
+        required("periods", "int", "held-out periods compared"),
+        required("model_loss", "double", "pinball loss of the model, summed over levels, mean a period, units"),
+        required("floor_loss", "double", "the same of the floor"),
+        Column(
+            "p_value",
+            "double",
+            "probability of the floor being better by so much by chance alone; null: too few periods to say",
+        ),
+        *LINEAGE,
+    ),
+    key=("item_id", "location_id", "forecast_origin"),
+    skipping=("item_id", "forecast_origin"),
 )
 INVENTORY_PLAN = Table(
     "inventory_plan",

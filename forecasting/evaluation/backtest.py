@@ -13,38 +13,49 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from forecasting.baselines.floors import FLOORS, Forecast, row_mean, seasonal_scale, squared_scale
+from forecasting.baselines.local import SeriesModels
 from forecasting.config import Config
 from forecasting.demand.aggregate import SERIES
 from forecasting.demand.classes import demand_classes
-from forecasting.evaluation.floors import FLOORS, row_mean, seasonal_scale, squared_scale
 from forecasting.periods import SEASON, position, shift
 
 Batches = Iterator[pa.RecordBatch]
-_HISTORY = (*SERIES, "first_period", "quantity")
+Forecaster = Callable[[pa.RecordBatch, date], dict[str, Forecast]]  # of each model, of the series of a batch
+_HISTORY = (*SERIES, "first_period", "quantity", "observed")
 NEW = 8  # seasons of history below which a series is new
 VOLUME_EDGES = (0.1, 1.0, 10.0)  # units a period, on average up to the origin
 VOLUMES = ("under 0.1", "0.1 to 1", "1 to 10", "10 and more")
 
 
-def compare(sequences: DataFrame, forecasts: dict[str, DataFrame], config: Config, origin: date) -> DataFrame:
+def compare(
+    sequences: DataFrame,
+    forecasts: dict[str, DataFrame],
+    config: Config,
+    origin: date,
+    others: Sequence[SeriesModels] = (),
+) -> DataFrame:
     """Every model's forecasts of the periods after `origin`, beside what came.
 
-    All models answer for the same rows: each period that a series lives in, from its first one. A series that a model
-    does not forecast counts as a forecast of 0, which is also what floors say of a series that begins after the origin.
+    All models answer for the same rows: each period that a series lives in, from its first one, and whose demand could be seen:
+    of a closed place or of records that did not come nobody knows what would have sold. A series that a model does not
+    forecast counts as a forecast of 0, which is also what floors say of a series that begins after the origin.
 
     Args:
         sequences: gold `sequences`.
-        forecasts: for each model of `backtest.models` that is no floor, its forecasts as of `origin`: `item_id`,
-            `location_id`, `horizon`, `mean` and the quantile columns.
+        forecasts: for each network of `backtest.models` its forecasts as of `origin`: `item_id`, `location_id`, `horizon`, `mean`
+            and the quantile columns.
+        others: the models of `backtest.models` that are neither networks nor floors.
 
     Returns:
         Columns of `backtest_forecasts` but lineage.
     """
     names = config.backtest.models
-    answers = [beside_actuals(sequences, forecasts[name], name, config, origin) for name in names if name not in FLOORS]
+    answers = [beside_actuals(sequences, forecasts[name], name, config, origin) for name in names if name in forecasts]
     floors = [name for name in names if name in FLOORS]
     if floors:
-        answers.append(floor_forecasts(sequences, floors, config, origin))
+        answers.append(_of_each_series(sequences.select(*_HISTORY), _floor_forecasts(floors, config), config, origin))
+    answers += [_of_each_series(sequences.select(*m.columns), m.forecasts, config, origin) for m in others]
     rows = answers[0]
     for more in answers[1:]:
         rows = rows.unionByName(more)
@@ -56,19 +67,17 @@ def compare(sequences: DataFrame, forecasts: dict[str, DataFrame], config: Confi
 
 
 def floor_forecasts(sequences: DataFrame, floors: Sequence[str], config: Config, origin: date) -> DataFrame:
-    """Forecasts of floors, one row per floor, series and period that came.
+    """Forecasts of floors, one row per floor, series and period ahead.
 
     Returns:
-        `item_id`, `location_id`, `model`, `horizon`, `actual`, `mean` and the quantile columns.
+        `item_id`, `location_id`, `model`, `horizon`, `mean` and the quantile columns.
     """
-    quantiles = config.forecast.quantile_columns
-    schema = "item_id string, location_id string, model string, horizon int, actual double, mean double"
-    schema += "".join(f", {name} double" for name in quantiles)
-    return sequences.select(*_HISTORY).mapInArrow(_floor_rows(tuple(floors), config, origin), schema)
+    history = sequences.select(*_HISTORY)
+    return _of_each_series(history, _floor_forecasts(floors, config), config, origin, only_what_came=False)
 
 
 def beside_actuals(sequences: DataFrame, forecasts: DataFrame, model: str, config: Config, origin: date) -> DataFrame:
-    """A model's forecasts with what came: the columns of `floor_forecasts`."""
+    """A model's forecasts with what came: the columns of `floor_forecasts`, and `actual`."""
     values = ("mean", *config.forecast.quantile_columns)
     came = actuals_after(sequences, config, origin)
     joined = came.join(forecasts.select(*SERIES, "horizon", *values), on=list(SERIES), how="left")
@@ -88,12 +97,13 @@ def beside_actuals(sequences: DataFrame, forecasts: DataFrame, model: str, confi
 
 
 def actuals_after(sequences: DataFrame, config: Config, origin: date) -> DataFrame:
-    """`item_id`, `location_id`, `actuals`: the H values that came after the origin, null where the series has no such period."""
+    """`item_id`, `location_id`, `actuals`: the H values that came after the origin, null where the series has no such
+    period or its demand could not be seen."""
     grain, horizon = config.series.grain, config.forecast.horizon
 
     def actual_rows(batches: Batches) -> Batches:
         for batch in batches:
-            _, actuals = split(batch, grain, origin, horizon)
+            actuals = seen_after(batch, grain, origin, horizon)
             columns = {name: batch[name] for name in SERIES} | {
                 "actuals": _lists(pa.array(actuals.ravel(), from_pandas=True), horizon)
             }
@@ -138,7 +148,7 @@ def series_as_of(sequences: DataFrame, config: Config, origin: date) -> DataFram
 
     schema = "item_id string, location_id string, forecast_origin date, promoted array<string>, scale double"
     schema += ", squared_scale double, demand_class string, category string, volume string, history string"
-    return sequences.select(*_HISTORY, "observed", "promotion", "category").mapInArrow(known_rows, schema)
+    return sequences.select(*_HISTORY, "promotion", "category").mapInArrow(known_rows, schema)
 
 
 def _lists(values: pa.Array, length: int) -> pa.ListArray:
@@ -146,31 +156,52 @@ def _lists(values: pa.Array, length: int) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(np.arange(0, len(values) + 1, length), pa.int32()), values)
 
 
-def _floor_rows(floors: tuple[str, ...], config: Config, origin: date) -> Callable[[Batches], Batches]:
-    grain, horizon, levels = config.series.grain, config.forecast.horizon, config.forecast.quantiles
-    quantile_columns = config.forecast.quantile_columns
+def _floor_forecasts(floors: Sequence[str], config: Config) -> Forecaster:
+    season, horizon, levels = SEASON[config.series.grain], config.forecast.horizon, config.forecast.quantiles
 
-    def floor_rows(batches: Batches) -> Batches:
-        for batch in batches:
-            history, actuals = split(batch, grain, origin, horizon)
-            series, ahead = np.nonzero(~np.isnan(actuals))
-            taken = pa.array(series)
-            shared = {name: batch[name].take(taken) for name in SERIES}
-            came = {"horizon": (ahead + 1).astype(np.int32), "actual": actuals[series, ahead]}
-            for floor in floors:
-                mean, quantiles = FLOORS[floor](history, SEASON[grain], horizon, levels)
+    def forecasts(batch: pa.RecordBatch, origin: date) -> dict[str, Forecast]:
+        history, _ = split(batch, config.series.grain, origin, horizon)
+        return {floor: FLOORS[floor](history, season, horizon, levels) for floor in floors}
+
+    return forecasts
+
+
+def _of_each_series(
+    sequences: DataFrame, forecaster: Forecaster, config: Config, origin: date, only_what_came: bool = True
+) -> DataFrame:
+    """One row per model, series and period ahead: SERIES, `model`, `horizon`, `actual`, `mean` and the quantile columns; only
+    periods that came, or all and without `actual`."""
+    grain, horizon, quantile_columns = config.series.grain, config.forecast.horizon, config.forecast.quantile_columns
+
+    def forecast_rows(batches: Batches) -> Batches:
+        for batch in filter(len, batches):
+            actuals = seen_after(batch, grain, origin, horizon)
+            series, ahead = np.nonzero(~np.isnan(actuals) | (not only_what_came))
+            shared = {name: batch[name].take(pa.array(series)) for name in SERIES}
+            came = {"actual": actuals[series, ahead]} if only_what_came else {}
+            for model, (mean, quantiles) in forecaster(batch, origin).items():
                 by_level = quantiles[series, ahead].T  # [K, rows]
                 yield pa.RecordBatch.from_pydict(
                     {
                         **shared,
-                        "model": pa.repeat(floor, len(series)),
+                        "model": pa.repeat(model, len(series)),
+                        "horizon": (ahead + 1).astype(np.int32),
                         **came,
                         "mean": mean[series, ahead],
                         **dict(zip(quantile_columns, by_level, strict=True)),
                     }
                 )
 
-    return floor_rows
+    schema = "item_id string, location_id string, model string, horizon int"
+    values = (*(("actual",) if only_what_came else ()), "mean", *quantile_columns)
+    return sequences.mapInArrow(forecast_rows, schema + "".join(f", {name} double" for name in values))
+
+
+def seen_after(batch: pa.RecordBatch, grain: str, origin: date, horizon: int) -> np.ndarray:
+    """Demand in the H periods after the origin, [n, H]; NaN where a series has no such period or its demand could not be seen."""
+    _, actuals = split(batch, grain, origin, horizon)
+    _, observed = split(batch, grain, origin, horizon, "observed")
+    return np.where(observed == 1, actuals, np.nan)
 
 
 def split(

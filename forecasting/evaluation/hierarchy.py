@@ -11,10 +11,10 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from forecasting.baselines.floors import squared_scale
 from forecasting.config import Config
 from forecasting.demand.aggregate import SERIES
 from forecasting.evaluation.backtest import split
-from forecasting.evaluation.floors import squared_scale
 from forecasting.evaluation.metrics import ALL
 
 LEVEL = "level"  # the segment that tells each level of the hierarchy by itself

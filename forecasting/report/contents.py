@@ -6,46 +6,37 @@ A part is None where the tables it is made from have not been written.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from forecasting.config import Config
 from forecasting.contracts import SOURCES
-from forecasting.evaluation.metrics import ALL
 from forecasting.lake import Lake, rows
 from forecasting.periods import shift
+from forecasting.report.accuracy import Accuracy, read_accuracy
+from forecasting.report.fans import Fan, read_fans
+from forecasting.report.hard import Hardest, read_hardest
+from forecasting.report.reading import SERIES, Rows, in_order, item_names, named, newest_per, newest_rows
+from forecasting.report.training import Training, read_training
 
-Rows = list[dict[str, Any]]
-SERIES = ("item_id", "location_id")
 SHOWN_RULES = 50
 SHOWN_ORDERS = 20
+SHOWN_REASONS = 3  # of each method that forecasts instead of the model
 LIKELY = 0.5  # stock-out probability from which the summary counts a series as likely to run out
-HISTORY_HORIZONS = 2  # horizons of demand drawn before the held-out one
 _TERMS = ("on_hand", "on_order", "reorder_point", "order_quantity")
 _RISKS = ("protection_demand", "stock_out_probability", "stock_out_probability_after_order")
 
 
 @dataclass(frozen=True)
-class Fan:
-    """One series to draw: demand that came, forecasts of the held-out periods, and the forecast ahead."""
-
-    item_id: str
-    location_id: str
-    name: str
-    category: str | None
-    is_random: bool
-    history: Rows = field(default_factory=list)  # period_start, quantity
-    held_out: Rows = field(default_factory=list)  # target_date, mean and quantiles
-    ahead: Rows = field(default_factory=list)  # the same
-
-
-@dataclass(frozen=True)
 class Forecasts:
-    """The newest forecasts in sum. `before` is demand in as many periods before the origin, None without demand."""
+    """The newest forecasts in sum. `before` is demand in as many periods before the origin, None without demand.
+
+    `methods` holds for each method `method`, `series`, `units` expected and, where another than the model forecasts,
+    example `reasons`.
+    """
 
     origin: date
     data_version: str
@@ -53,22 +44,12 @@ class Forecasts:
     series: int
     per_period: Rows  # target_date, mean
     before: float | None
+    methods: Rows
 
     @property
     def expected(self) -> float:
         """Units expected over the whole horizon."""
         return sum(row["mean"] for row in self.per_period)
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Metrics of the newest backtest: value by (model, metric)."""
-
-    origin: date
-    model_version: str
-    models: tuple[str, ...]
-    series: int
-    values: dict[tuple[str, str], float | None]
 
 
 @dataclass(frozen=True)
@@ -95,6 +76,8 @@ class Contents:
     demand: Rows | None  # period_start, quantity
     forecasts: Forecasts | None
     accuracy: Accuracy | None
+    training: Training | None
+    hardest: Hardest | None
     fans: list[Fan]
     orders: Orders | None
     stages: Rows
@@ -107,7 +90,8 @@ def collect(lake: Lake, config: Config, run_id: str, created_at: datetime, stage
         stages: names of the stages to show, in their order.
     """
     demand = _demand(lake)
-    forecasts = _forecasts(lake, demand, config)
+    forecasts, accuracy = _forecasts(lake, demand, config), read_accuracy(lake, config)
+    trained = forecasts or accuracy
     return Contents(
         run_id=run_id,
         created_at=created_at,
@@ -115,30 +99,18 @@ def collect(lake: Lake, config: Config, run_id: str, created_at: datetime, stage
         rules=_rules(lake),
         demand=demand,
         forecasts=forecasts,
-        accuracy=_accuracy(lake, config),
-        fans=_fans(lake, config, forecasts.origin) if forecasts and demand is not None else [],
+        accuracy=accuracy,
+        training=read_training(config, trained.model_version) if trained else None,
+        hardest=read_hardest(lake, config),
+        fans=read_fans(lake, config, forecasts.origin) if forecasts and demand is not None else [],
         orders=_orders(lake),
-        stages=_in_order(_newest_per(lake, "run_stages", "stage", "finished_at") or [], "stage", stages),
+        stages=in_order(newest_per(lake, "run_stages", "stage", "finished_at") or [], "stage", stages),
     )
 
 
-def _newest_per(lake: Lake, table: str, key: str, moment: str = "created_at") -> Rows | None:
-    """For each value of a key the row that was written last; None before the table is written."""
-    if not lake.exists(table):
-        return None
-    df = lake.read(table)
-    newest = df.groupBy(key).agg(F.max_by(F.struct(*df.columns), moment).alias("row"))
-    return rows(newest.select("row.*"))
-
-
-def _in_order(found: Rows, key: str, names: Sequence[str]) -> Rows:
-    by_name = {row[key]: row for row in found}
-    return [by_name[name] for name in names if name in by_name]
-
-
 def _quality(lake: Lake) -> Rows | None:
-    found = _newest_per(lake, "data_quality", "source")
-    return None if found is None else _in_order(found, "source", tuple(SOURCES))
+    found = newest_per(lake, "data_quality", "source")
+    return None if found is None else in_order(found, "source", tuple(SOURCES))
 
 
 def _rules(lake: Lake) -> Rows:
@@ -163,7 +135,8 @@ def _forecasts(lake: Lake, demand: Rows | None, config: Config) -> Forecasts | N
     per_period = newest.groupBy("target_date").agg(
         F.sum("mean").alias("mean"),
         F.count(F.lit(1)).alias("series"),
-        *(F.max(name).alias(name) for name in ("forecast_origin", "data_version", "model_version")),
+        *(F.max(name).alias(name) for name in ("forecast_origin", "data_version")),
+        *(F.max(version).alias(name) for name, version in _versions(config).items()),
     )
     found = rows(per_period.orderBy("target_date"))
     if not found:
@@ -174,28 +147,34 @@ def _forecasts(lake: Lake, demand: Rows | None, config: Config) -> Forecasts | N
     return Forecasts(
         origin=first["forecast_origin"],
         data_version=first["data_version"],
-        model_version=first["model_version"],
+        model_version=max(row["of_model"] or "" for row in found) or first["of_any"],
         series=first["series"],
         per_period=found,
         before=sum(past) if len(past) == len(found) else None,
+        methods=_methods(newest, config),
     )
 
 
-def _accuracy(lake: Lake, config: Config) -> Accuracy | None:
-    if not lake.exists("backtest_metrics"):
-        return None
-    found = rows(newest_rows(lake.read("backtest_metrics").where(F.col("segment") == ALL), "forecast_origin"))
-    if not found:
-        return None
-    measured = {row["model"] for row in found}
-    models = [name for name in config.backtest.models if name in measured]
-    return Accuracy(
-        origin=found[0]["forecast_origin"],
-        model_version=found[0]["model_version"],
-        models=(*models, *sorted(measured - set(models))),
-        series=max(row["series"] for row in found),
-        values={(row["model"], row["metric"]): row["value"] for row in found},
+def _versions(config: Config) -> dict[str, Column]:
+    """The version of the model that scores, and one that stands for it where it forecasts no series."""
+    version = F.col("model_version")
+    return {"of_model": F.when(F.col("method") == config.scoring.model, version), "of_any": version}
+
+
+def _methods(newest: DataFrame, config: Config) -> Rows:
+    """What forecasts how many series, the model first, and why not the model."""
+    by_method = newest.groupBy("method").agg(
+        F.count_distinct(*SERIES).alias("series"), F.sum("mean").alias("units"), F.count("reason").alias("reasons")
     )
+    found = rows(by_method.orderBy(F.col("method") != config.scoring.model, F.desc("series"), "method"))
+    return [row | {"reasons": _reasons(newest, row["method"]) if row["reasons"] else []} for row in found]
+
+
+def _reasons(newest: DataFrame, method: str) -> list[str]:
+    """The reasons of a method that most series share."""
+    given = newest.where((F.col("method") == method) & F.col("reason").isNotNull())
+    counted = given.groupBy("reason").agg(F.count_distinct(*SERIES).alias("series"))
+    return [row["reason"] for row in rows(counted.orderBy(F.desc("series"), "reason").limit(SHOWN_REASONS))]
 
 
 def _orders(lake: Lake) -> Orders | None:
@@ -217,86 +196,3 @@ def _orders(lake: Lake) -> Orders | None:
     names = item_names(lake, [row["item_id"] for row in at_risk])
     has_stock = lake.exists("stock") and lake.read("stock").first() is not None
     return Orders(**totals.asDict(), has_stock=has_stock, at_risk=[row | named(row, names) for row in at_risk])
-
-
-def newest_rows(df: DataFrame, column: str) -> DataFrame:
-    """The rows with the largest value of a column."""
-    newest = df.agg(F.max(column).alias("newest")).first()["newest"]
-    return df.where(F.col(column) == F.lit(newest)) if newest is not None else df.limit(0)
-
-
-def item_names(lake: Lake, items: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Name and category of a few items."""
-    if not items or not lake.exists("products"):
-        return {}
-    found = lake.read("products").where(F.col("item_id").isin(*items)).select("item_id", "name", "category")
-    return {row["item_id"]: row for row in rows(found)}
-
-
-def named(series: dict[str, Any], names: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Name and category of a series' item; its id where the catalogue does not know it."""
-    product = names.get(series["item_id"], {})
-    return {"name": product.get("name") or series["item_id"], "category": product.get("category")}
-
-
-def choose_series(forecasts: DataFrame, top: int, random: int) -> DataFrame:
-    """The series with the largest expected demand, and others chosen by hash: the same again for the same forecasts.
-
-    The others are those that are expected to sell at least one unit over the horizon.
-
-    Args:
-        forecasts: `forecasts` of one origin.
-
-    Returns:
-        `item_id`, `location_id`, `expected` (units over the horizon), `is_random`; biggest first, then the others.
-    """
-    totals = forecasts.groupBy(*SERIES).agg(F.sum("mean").alias("expected"))
-    biggest = totals.orderBy(F.desc("expected"), *SERIES).limit(top).withColumn("is_random", F.lit(False))
-    others = totals.where(F.col("expected") >= 1).join(biggest.select(*SERIES), on=list(SERIES), how="left_anti")
-    others = others.orderBy(F.xxhash64(*SERIES), *SERIES).limit(random)
-    return biggest.unionByName(others.withColumn("is_random", F.lit(True)))
-
-
-def _fans(lake: Lake, config: Config, origin: date) -> list[Fan]:
-    """Demand, held-out forecasts and forecasts ahead of the chosen series."""
-    report, horizon, grain = config.report, config.forecast.horizon, config.series.grain
-    forecasts = lake.read("forecasts").where(F.col("forecast_origin") == F.lit(origin))
-    chosen = rows(choose_series(forecasts, report.top_series, report.random_series))
-    if not chosen:
-        return []
-    columns = ("target_date", "mean", *config.forecast.quantile_columns)
-    begin = shift(origin, 1 - (HISTORY_HORIZONS + 1) * horizon, grain)
-    history = {}
-    if lake.exists("sequences"):
-        periods = lake.view("demand_history").where(F.col("period_start").between(F.lit(begin), F.lit(origin)))
-        history = _of_series(periods, chosen, ("period_start", "quantity"))
-    parts = {
-        "history": history,
-        "ahead": _of_series(forecasts, chosen, columns),
-        "held_out": {},
-    }
-    if lake.exists("backtest_forecasts"):
-        held_out = lake.read("backtest_forecasts").where(F.col("model") == "transformer")
-        parts["held_out"] = _of_series(newest_rows(held_out, "forecast_origin"), chosen, columns)
-    names = item_names(lake, [series["item_id"] for series in chosen])
-    chosen.sort(key=lambda series: (series["is_random"], -series["expected"]))
-    return [_fan(series, names, parts) for series in chosen]
-
-
-def _fan(series: dict[str, Any], names: dict[str, dict[str, Any]], parts: dict[str, dict[tuple, Rows]]) -> Fan:
-    key = tuple(series[name] for name in SERIES)
-    rows_of = {part: found.get(key, []) for part, found in parts.items()}
-    return Fan(*key, **named(series, names), is_random=series["is_random"], **rows_of)
-
-
-def _of_series(df: DataFrame, chosen: Rows, columns: Sequence[str]) -> dict[tuple, Rows]:
-    """Rows of the chosen series, each series' own in order of the first of `columns`."""
-    items = {series["item_id"] for series in chosen}
-    few = df.where(F.col("item_id").isin(*sorted(items))).select(*SERIES, *columns)  # file statistics skip the rest
-    keys = df.sparkSession.createDataFrame(
-        [tuple(series[name] for name in SERIES) for series in chosen], "item_id string, location_id string"
-    )
-    found: dict[tuple, Rows] = {}
-    for row in rows(few.join(F.broadcast(keys), on=list(SERIES), how="left_semi").orderBy(*SERIES, columns[0])):
-        found.setdefault((row["item_id"], row["location_id"]), []).append(row)
-    return found

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from scipy.optimize import isotonic_regression
 
-from forecasting.report.contents import Accuracy, Fan
-from forecasting.report.wording import model_name
+from forecasting.report.accuracy import Accuracy
+from forecasting.report.fans import Fan
+from forecasting.report.training import Training
+from forecasting.report.wording import model_name, short_day
 
 INK, FAINT, GRID = "#1d2733", "#6b7785", "#e4e8ed"
 AHEAD, HELD_OUT, OFF = "#1f6fb2", "#d98324", "#b3261e"
+#: Of models other than the first (Tol, Colour schemes, 2021: "muted", which colour-blind readers can tell apart).
+OTHERS = ("#cc6677", "#117733", "#ddaa33", "#332288", "#44aa99", "#882255", "#88ccee", "#999933", "#aa4499")
+PANELS = 4  # beside each other, at most
 _STYLE = {
     "svg.hashsalt": "report",  # the same picture gives the same bytes
     "font.size": 9,
@@ -86,20 +94,106 @@ def calibration(accuracy: Accuracy, levels: Sequence[float]) -> str:
     lies between the two shares.
     """
     with rc_context(_STYLE | {"axes.grid.axis": "both"}):
-        figure = Figure(figsize=(3.3 * len(accuracy.models), 3.2), layout="constrained")
-        panels = figure.subplots(1, len(accuracy.models), sharey=True, squeeze=False)[0]
-        for axes, model in zip(panels, accuracy.models, strict=True):
-            axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=(0, (4, 3)))
-            for level in levels:
-                below, at_or_below = (accuracy.values.get((model, f"{k}_{level:g}")) for k in ("below", "at_or_below"))
-                if below is not None and at_or_below is not None:
-                    _draw_level(axes, level, below, at_or_below)
-            axes.set_title(model_name(model), fontsize=10, color=INK)
-            axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="quantile level")
-            axes.xaxis.set_major_formatter(PercentFormatter(1))
-            axes.yaxis.set_major_formatter(PercentFormatter(1))
-        panels[0].set_ylabel("share of actual values")
+        columns = panel_columns(len(accuracy.models))
+        lines = math.ceil(len(accuracy.models) / columns)
+        figure = Figure(figsize=(3.3 * columns, 3.2 * lines), layout="constrained")
+        panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
+        for axes, model in zip(panels.flat, accuracy.models, strict=False):
+            _draw_calibration(axes, accuracy, model, levels)
+        for axes in panels.flat[len(accuracy.models) :]:
+            axes.remove()
+        figure.get_layout_engine().set(hspace=0.06, wspace=0.03)
+        for axes in panels[:, 0]:
+            axes.set_ylabel("share of actual values")
         return _picture(figure)
+
+
+def panel_columns(count: int) -> int:
+    """Panels beside each other, so that lines of at most PANELS are filled evenly."""
+    return math.ceil(count / math.ceil(count / PANELS))
+
+
+def over_origins(accuracy: Accuracy) -> str:
+    """Weighted quantile loss of each model as of each origin, the first model in front."""
+    with rc_context(_STYLE):
+        figure, axes = _canvas(10, max(2.7, 0.8 + 0.24 * len(accuracy.models)))
+        ends = {}
+        for place, model in reversed(list(enumerate(accuracy.models))):
+            known = [
+                (day, accuracy.by_origin[model, day]) for day in accuracy.origins if (model, day) in accuracy.by_origin
+            ]
+            if known:
+                colour, dashes = _line_of(place)
+                weight = 2.4 if place == 0 else 1.2
+                axes.plot(
+                    *zip(*known, strict=True), color=colour, ls=dashes, lw=weight, marker="o", ms=2.5 * weight**0.5
+                )
+                ends[model] = (*known[-1], colour)
+        axes.set_ylabel("weighted quantile loss")
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        shown = accuracy.origins[:: math.ceil(len(accuracy.origins) / 8)]
+        axes.set_xticks(shown, [short_day(origin) for origin in shown])
+        axes.margins(x=0.01)
+        _label_ends(axes, ends, 15 / (72 * (figure.get_figheight() - 0.45)), accuracy.models[0])
+        return _picture(figure)
+
+
+def learning_curve(training: Training) -> str:
+    """Validation loss over the minutes of training, the best marked."""
+    minutes, losses = [row["seconds"] / 60 for row in training.history], [row["wql"] for row in training.history]
+    best = training.best["seconds"] / 60, training.best["wql"]
+    with rc_context(_STYLE):
+        figure, axes = _canvas(5.6, 2.4)
+        axes.plot(minutes, losses, color=INK, lw=1, marker="o", ms=2.5)
+        axes.plot(*best, color=AHEAD, marker="o", ms=7)
+        side = "right" if best[0] > max(minutes) / 2 else "left"  # the label stays on the picture
+        axes.annotate(f"best: {best[1]:.4g}", best, (0, 9), textcoords="offset points", ha=side, color=AHEAD)
+        axes.set(xlabel="minutes of training", ylabel="validation loss (WQL)")
+        axes.set_xlim(left=0)
+        axes.margins(y=0.15)
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        return _picture(figure)
+
+
+def _line_of(place: int) -> tuple[str, Any]:
+    """Colour and dashes of the model in this place."""
+    if place == 0:
+        return AHEAD, "-"
+    again, colour = divmod(place - 1, len(OTHERS))
+    return OTHERS[colour], ("-", (0, (4, 2)), (0, (1, 1.5)))[again % 3]
+
+
+def _label_ends(axes: Axes, ends: dict[str, tuple[date, float, str]], gap: float, first: str) -> None:
+    """Names of lines beside their ends, moved apart as little as keeps them `gap` of the height from each other."""
+    low, high = axes.get_ylim()
+    models = sorted(ends, key=lambda model: ends[model][1])
+    steps = gap * np.arange(len(models))
+    heights = np.array([(ends[model][1] - low) / (high - low) for model in models])
+    places = np.clip(isotonic_regression(heights - steps).x, 0, max(0.0, 1 - steps[-1])) + steps if models else []
+    for model, place in zip(models, places, strict=True):
+        day, value, colour = ends[model]
+        axes.annotate(
+            model_name(model),
+            (day, value),
+            (1.05, place),
+            textcoords="axes fraction",
+            va="center",
+            color=INK,
+            weight="bold" if model == first else "normal",
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 1, "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5)},
+        )
+
+
+def _draw_calibration(axes: Axes, accuracy: Accuracy, model: str, levels: Sequence[float]) -> None:
+    axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=(0, (4, 3)))
+    for level in levels:
+        below, at_or_below = (accuracy.values.get((model, f"{k}_{level:g}")) for k in ("below", "at_or_below"))
+        if below is not None and at_or_below is not None:
+            _draw_level(axes, level, below, at_or_below)
+    axes.set_title(model_name(model), fontsize=10, color=INK)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="quantile level")
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
 
 
 def _draw_level(axes: Axes, level: float, below: float, at_or_below: float) -> None:

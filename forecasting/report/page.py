@@ -10,10 +10,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from forecasting.config import Config
+from forecasting.evaluation.comparison import SURE
 from forecasting.evaluation.metrics import coverage_name, outermost_interval
 from forecasting.periods import shift
 from forecasting.report import figures, wording
-from forecasting.report.contents import Accuracy, Contents
+from forecasting.report.accuracy import Accuracy
+from forecasting.report.contents import Contents
+from forecasting.report.reasons import reasons
 
 FILE = "report.html"
 FLOOR = "seasonal_naive"  # the model that the others are compared with
@@ -30,7 +33,7 @@ def render(contents: Contents, config: Config) -> str:
     )
     environment.filters |= _filters()
     levels, columns = config.forecast.quantiles, config.forecast.quantile_columns
-    found, accuracy = contents.forecasts, contents.accuracy
+    found, accuracy, training = contents.forecasts, contents.accuracy, contents.training
     ahead = found.per_period if found else []
     since = min((row["period_start"] for series in contents.fans for row in series.history), default=None)
     return environment.get_template(f"{FILE}.j2").render(
@@ -44,7 +47,14 @@ def render(contents: Contents, config: Config) -> str:
         if contents.demand
         else None,
         metrics=_metric_rows(accuracy, config) if accuracy else [],
+        over_origins=figures.over_origins(accuracy) if accuracy and len(accuracy.origins) > 1 else None,
+        comparisons=_comparison_rows(accuracy) if accuracy else [],
+        sure=SURE,
         calibration=figures.calibration(accuracy, levels) if accuracy else None,
+        panels=figures.panel_columns(len(accuracy.models)) if accuracy else 0,
+        trained=wording.training(training) if training else None,
+        learning_curve=figures.learning_curve(training) if training and training.history else None,
+        hardest=[(series, reasons(series.course)) for series in contents.hardest.series] if contents.hardest else [],
         fans=[(series, figures.fan(series, columns, levels, found.origin, since)) for series in contents.fans],
         stages=[row | {"figures": wording.stage_figures(json.loads(row["figures"]))} for row in contents.stages],
         stage_runs={row["run_id"] for row in contents.stages},
@@ -52,7 +62,7 @@ def render(contents: Contents, config: Config) -> str:
 
 
 def _filters() -> dict[str, Callable[..., str]]:
-    names = ("count", "units", "share", "day", "duration", "model_name")
+    names = ("count", "units", "share", "day", "duration", "model_name", "capital")
     return {name: getattr(wording, name) for name in names}
 
 
@@ -62,9 +72,14 @@ def _span(targets: Sequence[date], config: Config) -> str:
 
 
 def _held_out(accuracy: Accuracy, config: Config) -> str:
-    """The held-out periods: `28 days from 4 December 2017`."""
-    first = shift(accuracy.origin, 1, config.series.grain)
-    return f"{wording.periods(config.forecast.horizon, config.series.grain)} from {wording.day(first)}"
+    """The held-out periods: `the 28 days from 4 December 2017`, `4 windows of 28 days, from 11 September to ...`."""
+    grain, horizon = config.series.grain, config.forecast.horizon
+    window, count = wording.periods(horizon, grain), len(accuracy.origins)
+    first, last = (shift(origin, 1, grain) for origin in (accuracy.origins[0], accuracy.origin))
+    if count == 1:
+        return f"the {window} from {wording.day(first)}"
+    end = shift(last, horizon, grain) - timedelta(1)
+    return f"{count} windows of {window}, from {wording.span(first, end)}"
 
 
 def _band(config: Config) -> dict[str, Any] | None:
@@ -83,7 +98,8 @@ def _widest_coverage(config: Config) -> str | None:
 
 
 def _metric_rows(accuracy: Accuracy, config: Config) -> list[dict[str, Any]]:
-    """One row per metric that was measured, one cell per model: value, words against the floor, and their class."""
+    """One row per metric that was measured, one cell per model: value, words against the floor and their class, and of
+    the first model how far the value spreads over origins."""
     lines = []
     for metric in wording.METRICS:
         key = _widest_coverage(config) if metric.key == wording.COVERAGE else metric.key
@@ -94,7 +110,23 @@ def _metric_rows(accuracy: Accuracy, config: Config) -> list[dict[str, Any]]:
         cells = []
         for model, value in values.items():
             compared = ("", "") if model == FLOOR else wording.against(value, floor)
-            cells.append((wording.metric_value(metric.key, value), *compared))
+            ends = (
+                accuracy.spread.get((model, key)) if model == accuracy.models[0] and len(accuracy.origins) > 1 else None
+            )
+            spread = wording.spread(metric.key, *ends) if ends else ""
+            cells.append((wording.metric_value(metric.key, value), *compared, spread))
         meaning = wording.metric_meaning(metric, config.series.grain, _band(config))
         lines.append({"name": metric.name, "symbol": metric.symbol, "meaning": meaning, "cells": cells})
+    return lines
+
+
+def _comparison_rows(accuracy: Accuracy) -> list[dict[str, Any]]:
+    """One row per other model, in the order of the models: the words, what they come to, and its class."""
+    by_model = {row["against"]: row for row in accuracy.comparisons or []}
+    lines = []
+    for row in (by_model[model] for model in accuracy.models if model in by_model):
+        ends = row["gain_low"], row["gain_high"]
+        words, kind = wording.verdict(*ends)
+        told = {"difference": wording.difference(row["gain"]), "interval": wording.interval(*ends)}
+        lines.append(row | told | {"verdict": words, "class": kind})
     return lines

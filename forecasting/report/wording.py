@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 from forecasting.report.contents import LIKELY, Contents
+from forecasting.report.training import Training
 
 COVERAGE = "coverage"  # of the widest interval
 
@@ -41,6 +42,7 @@ METRICS = (
     ),
 )
 _SHARES = {"bias": "{:+.1%}", COVERAGE: "{:.1%}"}
+_SPELT = {name.lower(): name for name in ("LSTM", "GRU", "RNN", "ETS", "SBA", "LightGBM")}
 _SEASON = {"day": "week-on-week", "week": "year-on-year", "month": "year-on-year"}
 
 
@@ -69,6 +71,11 @@ def day(value: date) -> str:
     return f"{value.day} {value:%B %Y}"
 
 
+def short_day(value: date) -> str:
+    """`5 Jan 2018`."""
+    return f"{value.day} {value:%b %Y}"
+
+
 def span(first: date, last: date) -> str:
     """`1 to 28 January 2018`, with month and year said twice only where they differ."""
     if (first.year, first.month) == (last.year, last.month):
@@ -84,21 +91,29 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def capital(text: str) -> str:
+    """A text that begins with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
 def periods(number: int, grain: str) -> str:
     """`28 days`."""
     return f"{number} {grain}" if number == 1 else f"{number} {grain}s"
 
 
 def model_name(model: str) -> str:
-    """`seasonal_naive` as `Seasonal naive`."""
-    return model.replace("_", " ").capitalize()
+    """`seasonal_naive` as `Seasonal naive`, `auto_ets` as `Auto ETS`."""
+    first, *rest = model.split("_")
+    return " ".join([_SPELT.get(first, first.capitalize()), *(_SPELT.get(word, word) for word in rest)])
 
 
 def metric_value(metric: str, value: float | None) -> str:
     """A metric's value, `–` where it is not defined."""
     if value is None:
         return "–"
-    return _SHARES[metric].format(value).replace("%", " %") if metric in _SHARES else f"{value:.4g}"
+    if metric in _SHARES:
+        return _SHARES[metric].format(value).replace("%", " %")
+    return count(value) if abs(value) >= 1000 else f"{value:#.4g}"
 
 
 def metric_meaning(metric: Metric, grain: str, band: Mapping[str, Any] | None) -> str:
@@ -116,6 +131,47 @@ def against(value: float | None, floor: float | None) -> tuple[str, str]:
         return "same", ""
     words = "better" if gain > 0 else "worse"
     return f"{abs(100 * gain):.1f} % {words}", words
+
+
+def spread(metric: str, lowest: float, highest: float) -> str:
+    """The lowest and the highest value of a metric: `0.61 to 0.68`."""
+    return f"{metric_value(metric, lowest)} to {metric_value(metric, highest)}"
+
+
+def difference(gain: float | None) -> str:
+    """Which share of another model's loss is saved: `12.3 % less`."""
+    if gain is None:
+        return "–"
+    return f"{abs(100 * gain):.1f} % {'less' if gain >= 0 else 'more'}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Ends of the interval of a gain: `11.0 to 13.6 % less`, `0.4 % more to 1.2 % less`, `2.0 to 3.0 % more`."""
+    if low is None or high is None:
+        return "–"
+    if low < 0 < high:
+        return f"{difference(low)} to {difference(high)}"
+    near, far = sorted((low, high), key=abs)
+    return f"{abs(100 * near):.1f} to {difference(far)}"
+
+
+def verdict(low: float | None, high: float | None) -> tuple[str, str]:
+    """What the interval of a gain says: the words, and `better`, `worse` or an empty string."""
+    if low is None or high is None:
+        return "too little to tell", ""
+    if low <= 0 <= high:
+        return "no difference beyond chance", ""
+    return ("better", "better") if low > 0 else ("worse", "worse")
+
+
+def training(found: Training) -> str:
+    """How long training took and when it was best."""
+    text = f"{count(found.steps)} steps in {duration(found.seconds)}"
+    best = found.best
+    if best is None:
+        return f"{text}, without a validation."
+    when = f"after {count(best['step'])} steps ({duration(best['seconds'])})"
+    return f"{text}; validation loss was lowest, {best['wql']:.4g}, {when}. The weights of that moment forecast."
 
 
 def stage_figures(figures: Mapping[str, Any]) -> str:
@@ -156,14 +212,19 @@ def _trust(contents: Contents) -> str:
     found = contents.accuracy
     if found is None:
         return "How accurate such forecasts are has not been measured yet."
-    value, floor = found.values.get(("transformer", "wql")), found.values.get(("seasonal_naive", "wql"))
+    value, floor = found.values.get((found.models[0], "wql")), found.values.get(("seasonal_naive", "wql"))
     words, _ = against(value, floor)
     if not words:
         return ""
     words = "as good as" if words == "same" else f"{words} than"
+    when, mean = f"On the periods after {day(found.origin)}", ""
+    if len(found.origins) > 1:
+        first, last = day(found.origins[0]), day(found.origin)
+        when = f"On {len(found.origins)} windows, the first after {first} and the last after {last}"
+        mean = " on average"
     return (
-        f"On the periods after {day(found.origin)}, which the model had not seen, its forecasts were {words} repeating "
-        "the last season (weighted quantile loss)."
+        f"{when}, which the model had not seen, its forecasts were{mean} {words} repeating the last season (weighted "
+        "quantile loss)."
     )
 
 

@@ -94,7 +94,7 @@ def train(
         config.training,
         folder,
         _note(config),
-        _threads(sequences, config),
+        rank_threads(sequences, config),
     )
     artifact.delete(f"{folder}/{PROGRESS_FILE}")
     with progress.detail(TrainingWatch(f"{folder}/{PROGRESS_FILE}", config.training.epochs, progress)):
@@ -238,7 +238,7 @@ class TrainingWatch:
             self._progress.say(text)
 
 
-def _threads(df: DataFrame, config: Config) -> int:
+def rank_threads(df: DataFrame, config: Config) -> int:
     """Cores that a rank owns."""
     context = df.sparkSession.sparkContext
     if context.master.startswith("local["):

@@ -4,7 +4,9 @@ from decimal import Decimal
 import pytest
 
 from forecasting.contracts import TABLES
-from forecasting.report.contents import choose_series, collect, item_names, named
+from forecasting.report.contents import collect
+from forecasting.report.fans import choose_series
+from forecasting.report.reading import item_names, named
 
 WHEN = datetime(2018, 1, 1, tzinfo=UTC)
 STAGES = ("ingest", "train")
@@ -17,9 +19,11 @@ def run(make_run):
     )
 
 
-def forecast_rows(units: dict[str, float], origin: date, version: str) -> list[dict]:
+def forecast_rows(units: dict[str, float], origin: date, version: str, method="transformer", reason=None) -> list[dict]:
     return [
         {
+            "method": method,
+            "reason": reason,
             "item_id": item,
             "location_id": "ALL",
             "forecast_origin": origin,
@@ -58,6 +62,7 @@ def sequence(item: str, days: list[date]) -> dict:
 def test_an_empty_lake_gives_empty_parts(run):
     found = collect(run.lake, run.config, "r", WHEN, STAGES)
     assert (found.quality, found.demand, found.forecasts, found.accuracy, found.orders) == (None,) * 5
+    assert (found.training, found.hardest) == (None, None)
     assert (found.rules, found.fans, found.stages) == ([], [], [])
 
 
@@ -146,3 +151,140 @@ def test_an_item_that_the_catalogue_does_not_know_goes_by_its_id(run):
     assert item_names(run.lake, ["7"]) == {}
     assert named({"item_id": "7"}, {}) == {"name": "7", "category": None}
     assert named({"item_id": "7"}, {"7": {"name": None, "category": "DAIRY"}}) == {"name": "7", "category": "DAIRY"}
+
+
+def test_the_version_is_that_of_the_model_that_scores_and_other_methods_say_why(run):
+    new = date(2017, 12, 31)
+    why = [f"its loss was {share} % below" for share in (9, 8, 7, 6)]
+    by_floor = [
+        row
+        for number, item in enumerate("abcde")
+        for row in forecast_rows({item: 1.0}, new, "zz_floor 0.1.0", "recent_quantiles", why[max(0, number - 1)])
+    ]
+    write(run, "forecasts", forecast_rows({"big": 9.0, "small": 1.0}, new, "abc123") + by_floor)
+    found = collect(run.lake, run.config, "r", WHEN, STAGES).forecasts
+    assert (found.model_version, found.series) == ("abc123", 7)
+    assert found.methods == [
+        {"method": "transformer", "series": 2, "units": 20.0, "reasons": []},
+        {"method": "recent_quantiles", "series": 5, "units": 10.0, "reasons": [why[0], why[3], why[2]]},
+    ], "the reason that most share, then in order of their words"
+    write(run, "forecasts", by_floor)
+    assert collect(run.lake, run.config, "r", WHEN, STAGES).forecasts.model_version == "zz_floor 0.1.0"
+
+
+def metric(model: str, origin: date, value: float | None, run_id="new", metric="wql", segment="all") -> dict:
+    made = {"model_version": f"{model} 1", "data_version": "d", "run_id": run_id, "created_at": WHEN}
+    part = {"segment": segment, "part": "all", "metric": metric}
+    return {"model": model, "forecast_origin": origin, "value": value, "series": 7} | part | made
+
+
+def test_accuracy_is_the_mean_over_the_origins_of_the_newest_backtest(run):
+    first, last = date(2017, 12, 1), date(2017, 12, 29)
+    before, between = first - timedelta(28), date(2017, 12, 15)
+    measured = [
+        metric("transformer", before, 9.0, run_id="old"),
+        metric("transformer", first, 0.5),
+        metric("transformer", between, 0.8),
+        metric("transformer", last, 0.8),
+        metric("seasonal_naive", first, 1.0),
+        metric("seasonal_naive", between, None),
+        metric("seasonal_naive", last, 2.0),
+        metric("transformer", last, None, metric="bias"),
+        metric("transformer", last, 99.0, segment="category"),
+    ]
+    write(run, "backtest_metrics", measured)
+    found = collect(run.lake, run.config, "r", WHEN, STAGES).accuracy
+    assert (found.origins, found.origin, found.series) == ((first, between, last), last, 7)
+    assert (found.models, found.model_version) == (("transformer", "seasonal_naive"), "transformer 1")
+    assert found.values == {
+        ("transformer", "wql"): pytest.approx(0.7),
+        ("seasonal_naive", "wql"): 1.5,
+        ("transformer", "bias"): None,
+    }
+    assert found.spread == {("transformer", "wql"): (0.5, 0.8), ("seasonal_naive", "wql"): (1.0, 2.0)}
+    assert ("seasonal_naive", between) not in found.by_origin
+    assert found.by_origin["seasonal_naive", last] == 2.0
+    assert found.comparisons is None
+
+
+def test_comparisons_are_those_of_the_newest_backtest_by_pinball_loss(run):
+    last = date(2017, 12, 29)
+    write(run, "backtest_metrics", [metric(model, last, 1.0) for model in ("transformer", "seasonal_naive")])
+
+    def compared(loss: str, run_id: str, origin: date) -> dict:
+        told = {"gain": 0.1, "gain_low": 0.05, "gain_high": 0.15, "p_value": 0.01, "better_series": 0.6}
+        made = {"model_version": "m", "data_version": "d", "run_id": run_id, "created_at": WHEN}
+        named = {"model": "transformer", "against": "seasonal_naive", "loss": loss, "forecast_origin": origin}
+        return named | told | {"origins": 1, "series": 7} | made
+
+    rows = [
+        compared("pinball", "new", last),
+        compared("squared_error", "new", last),
+        compared("pinball", "new", last - timedelta(1)),
+    ]
+    write(run, "model_comparisons", rows)
+    (found,) = collect(run.lake, run.config, "r", WHEN, STAGES).accuracy.comparisons
+    assert (found["against"], found["gain"], found["better_series"]) == ("seasonal_naive", 0.1, 0.6)
+    write(run, "model_comparisons", [compared("pinball", "old", last)])
+    assert collect(run.lake, run.config, "r", WHEN, STAGES).accuracy.comparisons is None
+
+
+def held_out(model: str, item: str, origin: date, actual: float, forecast: float) -> list[dict]:
+    """Two periods of one series, all quantiles of a forecast being equal."""
+    values = dict.fromkeys(("mean", "p10", "p50", "p90"), forecast) | {"actual": actual, "model": model}
+    return [row | values for row in without_method(forecast_rows({item: forecast}, origin, "m"))]
+
+
+def without_method(rows: list[dict]) -> list[dict]:
+    return [{name: value for name, value in row.items() if name not in ("method", "reason")} for row in rows]
+
+
+def test_the_hardest_series_lose_most_against_the_floor(run):
+    origin = date(2017, 12, 29)
+    misses = {f"item{number:02d}": float(number) for number in range(14)}
+    rows = []
+    for item, miss in misses.items():
+        rows += held_out("transformer", item, origin, 10.0, 10.0 - miss)
+        rows += held_out("recent_quantiles", item, origin, 10.0, 9.0)
+        rows += held_out("seasonal_naive", item, origin, 10.0, 10.0)
+        rows += held_out("transformer", item, origin - timedelta(28), 10.0, 1000.0)
+    write(run, "backtest_forecasts", rows)
+    days = [origin - timedelta(back) for back in range(9, -3, -1)]
+    write(run, "sequences", [sequence("item13", days) | {"observed": [1] * len(days)}])
+    found = collect(run.lake, run.config, "r", WHEN, STAGES).hardest
+    assert (found.origin, found.model, found.floor) == (origin, "transformer", "recent_quantiles")
+    assert [series.item_id for series in found.series] == [f"item{number:02d}" for number in range(13, 3, -1)]
+    worst, second = found.series[:2]
+    assert (worst.came, worst.expected, worst.name) == (20.0, -6.0, "item13")
+    assert worst.model_loss == pytest.approx(2 * 13 * (0.1 + 0.5 + 0.9))
+    assert worst.floor_loss == pytest.approx(2 * 1 * (0.1 + 0.5 + 0.9))
+    assert (len(worst.course.before), worst.course.window.tolist()) == (10, [2.0, 2.0])
+    assert second.course is None
+
+
+@pytest.mark.parametrize(
+    ("models", "fallback", "floor", "items"),
+    [
+        (("transformer", "seasonal_naive"), "recent_quantiles", "seasonal_naive", ["b"]),
+        (("transformer", "seasonal_naive", "recent_quantiles"), "seasonal_naive", "seasonal_naive", ["b"]),
+        (("transformer", "recent_quantiles"), "null", "recent_quantiles", ["b"]),
+        (("transformer", "lstm"), "recent_quantiles", None, ["b", "a"]),
+        (("lstm", "seasonal_naive"), "recent_quantiles", None, None),
+    ],
+)
+def test_the_floor_is_one_that_was_compared(make_run, models, fallback, floor, items):
+    run = make_run("forecast.horizon=2", "forecast.quantiles=[0.1, 0.5, 0.9]", f"scoring.fallback={fallback}")
+    origin = date(2017, 12, 29)
+    forecasts = {"a": {"transformer": 8.0}, "b": {"transformer": 5.0}}  # of 10, and others 7
+    rows = [
+        row
+        for item, by_model in forecasts.items()
+        for model in models
+        for row in held_out(model, item, origin, 10.0, by_model.get(model, 7.0))
+    ]
+    write(run, "backtest_forecasts", rows)
+    found = collect(run.lake, run.config, "r", WHEN, STAGES).hardest
+    if items is None:
+        assert found is None
+    else:
+        assert (found.floor, [series.item_id for series in found.series]) == (floor, items)

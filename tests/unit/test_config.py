@@ -41,6 +41,11 @@ def test_defaults_load_and_cover_every_field():
         ("source.reread=maybe", "source.reread", "came 'maybe'"),
         ("source.filter={sales: 3}", "source.filter.sales", "came 3"),
         ("features.missing={default: none, warm: linear}", "features.missing.warm", "came 'linear'"),
+        ("backtest.models=[transformer, prophet]", "configuration", "came prophet"),
+        ("scoring.model=recent_quantiles", "configuration", "scoring.model: expected one of transformer, lstm"),
+        ("scoring.fallback=transformer", "scoring.fallback", "came 'transformer'"),
+        ("networks={wide: {widht: 128}}", "configuration", "widht: unknown key"),
+        ("networks={lightgbm: {}}", "configuration", "came lightgbm"),
     ],
 )
 def test_an_impossible_setting_is_refused_with_its_path_and_what_came(setting, path, came):
@@ -48,6 +53,18 @@ def test_an_impossible_setting_is_refused_with_its_path_and_what_came(setting, p
         load_config(settings=[setting])
     assert f"  {path}: " in str(refused.value)
     assert came in str(refused.value)
+
+
+def test_a_network_is_the_model_but_for_what_it_says():
+    config = load_config(settings=["model.dropout=0.3", "networks={wide: {width: 128}}"])
+    assert config.of_network("wide").model == config.model.model_copy(update={"width": 128})
+    assert config.of_network("lstm").model.encoder == "lstm"
+    assert config.of_network("lstm").model.dropout == 0.3
+
+
+def test_networks_are_trained_that_score_or_are_compared():
+    config = load_config(settings=["backtest.models=[lstm, recent_quantiles, transformer, gru]"])
+    assert config.trained_networks == ("transformer", "lstm", "gru")
 
 
 def test_every_fault_is_named_at_once():

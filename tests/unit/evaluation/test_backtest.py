@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from forecasting.baselines.floors import recent_quantiles
 from forecasting.contracts import BACKTEST_FORECASTS
 from forecasting.evaluation.backtest import actuals_after, compare, series_as_of, split
-from forecasting.evaluation.floors import recent_quantiles
 
 LAST = date(2024, 3, 31)
 HORIZON = 4

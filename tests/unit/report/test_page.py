@@ -5,12 +5,16 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from forecasting.config import load_config
-from forecasting.report.contents import Accuracy, Contents, Fan, Forecasts, Orders
+from forecasting.report.accuracy import Accuracy
+from forecasting.report.contents import Contents, Forecasts, Orders
+from forecasting.report.fans import Fan
 from forecasting.report.page import render
+from tests.unit.report.made_up import contents as many
 
 ORIGIN = date(2017, 12, 31)
 CONFIG = load_config()
-NOTHING = Contents("small", datetime(2018, 1, 1, 6, 15, tzinfo=UTC), None, [], None, None, None, [], None, [])
+WHEN = datetime(2018, 1, 1, 6, 15, tzinfo=UTC)
+NOTHING = Contents("small", WHEN, None, [], None, None, None, None, None, [], None, [])
 
 
 def text(html: str) -> str:
@@ -53,8 +57,10 @@ def full() -> str:
             }
         ],
         demand=[{"period_start": ORIGIN - timedelta(day), "quantity": 5.0} for day in range(9, -1, -1)],
-        forecasts=Forecasts(ORIGIN, "data1", "model1", 1, ahead, None),
-        accuracy=Accuracy(ORIGIN - timedelta(28), "model1", ("transformer", "seasonal_naive"), 1, values),
+        forecasts=Forecasts(ORIGIN, "data1", "model1", 1, ahead, None, []),
+        accuracy=Accuracy((ORIGIN - timedelta(28),), "model1", ("transformer", "seasonal_naive"), 1, values),
+        training=None,
+        hardest=None,
         fans=[Fan("1", "ALL", "<b>Milk & honey</b>", "DAIRY", False, [], [], ahead)],
         orders=Orders(ORIGIN, 1, 1, 36.0, 1, True, [order]),
         stages=[
@@ -86,7 +92,7 @@ def test_every_part_shows_its_figures(full):
     assert "sales 2,000 1,990 10 0.5 %" in shown
     assert "stock not given" in shown
     assert "required_item_id 10" in shown
-    assert "0.5 50.0 % better 1 " in shown
+    assert "0.5000 50.0 % better 1.000 " in shown
     assert "wanted: 80 % or more. 83.0 %" in shown
     assert "30 4 99.1 % 40 36 4 %" in shown
     assert "ingest 4 min 32 s 3.7 GiB rows 2,000" in shown
@@ -96,7 +102,7 @@ def test_every_part_shows_its_figures(full):
 
 def test_parts_whose_job_has_not_run_say_so():
     shown = text(render(NOTHING, CONFIG))
-    for job in ("ingest", "aggregate", "backtest", "score", "inventory"):
+    for job in ("ingest", "aggregate", "backtest", "train", "score", "inventory"):
         assert f"the job {job} has not run" in shown
 
 
@@ -105,7 +111,45 @@ def test_figures_of_another_model_are_marked(full):
     ahead = [{"target_date": ORIGIN + timedelta(1), "mean": 2.5}]
     other = replace(
         NOTHING,
-        forecasts=Forecasts(ORIGIN, "data1", "model1", 1, ahead, None),
-        accuracy=Accuracy(ORIGIN - timedelta(28), "model0", ("transformer",), 1, {("transformer", "wql"): 0.5}),
+        forecasts=Forecasts(ORIGIN, "data1", "model1", 1, ahead, None, []),
+        accuracy=Accuracy((ORIGIN - timedelta(28),), "model0", ("transformer",), 1, {("transformer", "wql"): 0.5}),
     )
     assert "These figures belong to model model0, the forecasts below to model model1." in text(render(other, CONFIG))
+
+
+def test_several_origins_are_told_by_mean_spread_and_curve():
+    html = render(many(CONFIG), CONFIG)
+    shown = text(html)
+    assert "Every model forecast 4 windows of 28 days, from 11 September to 31 December 2017, knowing nothing" in shown
+    assert "0.6142 27.1 % better 0.6000 to 0.6273 0.6259" in shown
+    assert "Weighted quantile loss of each model as of each forecast origin" in html
+
+
+def test_one_origin_has_neither_spread_nor_curve(full):
+    shown = text(full)
+    assert "knowing nothing later than 3 December 2017" in shown
+    assert "window by window" not in shown
+    assert "did not test whether differences between models may be chance" in shown
+
+
+def test_each_other_model_is_told_apart_or_not():
+    shown = text(render(many(CONFIG), CONFIG))
+    assert "LSTM 0.4 % less 0.9 % more to 1.7 % less 50 % no difference beyond chance" in shown
+    assert "Recent quantiles 6.0 % less 4.7 to 7.3 % less 56 % better" in shown
+    assert "LightGBM 3.1 % more 1.8 to 4.4 % more 47 % worse" in shown
+
+
+def test_the_hardest_series_say_why():
+    shown = text(render(many(CONFIG), CONFIG))
+    assert "81912 · GROCERY 81 34 210 160 New: 3 weeks of history; level rose from 4.9 to 15 units a day" in shown
+    assert "82 34 209 160 Stopped selling on 13 December 2017: out of stock or delisted" in shown
+    none = replace(many(CONFIG), hardest=replace(many(CONFIG).hardest, series=[]))
+    assert "After 3 December 2017, Transformer lost nowhere against recent quantiles." in text(render(none, CONFIG))
+
+
+def test_training_and_what_forecasts_are_told():
+    shown = text(render(many(CONFIG), CONFIG))
+    assert "Model model1: 2,500 steps in 7 min 05 s; validation loss was lowest, 0.6278" in shown
+    assert "Recent quantiles 83 1,214 Over 112 held-out periods its loss was 14 % below" in shown
+    missing = text(render(replace(many(CONFIG), training=None), CONFIG))
+    assert "Model model1 left no artifact" in missing

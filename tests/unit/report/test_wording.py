@@ -3,7 +3,9 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from forecasting.report import wording
-from forecasting.report.contents import Accuracy, Contents, Forecasts, Orders
+from forecasting.report.accuracy import Accuracy
+from forecasting.report.contents import Contents, Forecasts, Orders
+from forecasting.report.training import Training
 
 
 @pytest.mark.parametrize(
@@ -81,14 +83,14 @@ def test_an_undefined_metric_is_a_dash():
 
 
 def contents(**parts) -> Contents:
-    empty = dict.fromkeys(("quality", "demand", "forecasts", "accuracy", "orders"))
+    empty = dict.fromkeys(("quality", "demand", "forecasts", "accuracy", "training", "hardest", "orders"))
     base = {"run_id": "r", "created_at": datetime(2018, 1, 1, tzinfo=UTC), "rules": [], "fans": [], "stages": []}
     return Contents(**base | empty | parts)
 
 
 def forecasts(per_day: float, before: float | None) -> Forecasts:
     ahead = [{"target_date": date(2018, 1, 1) + timedelta(day), "mean": per_day} for day in range(7)]
-    return Forecasts(date(2017, 12, 31), "d", "m", 3, ahead, before)
+    return Forecasts(date(2017, 12, 31), "d", "m", 3, ahead, before, [])
 
 
 def test_the_summary_of_an_empty_lake_names_what_is_missing():
@@ -102,7 +104,11 @@ def test_the_summary_says_what_to_expect_trust_order_and_mind():
     found = contents(
         forecasts=forecasts(10, 56),
         accuracy=Accuracy(
-            date(2017, 12, 24), "m", ("transformer",), 3, {("transformer", "wql"): 0.8, ("seasonal_naive", "wql"): 1.0}
+            (date(2017, 12, 24),),
+            "m",
+            ("transformer",),
+            3,
+            {("transformer", "wql"): 0.8, ("seasonal_naive", "wql"): 1.0},
         ),
         orders=Orders(date(2017, 12, 31), 3, 2, 40, 1, True, []),
         quality=[{"rows_in": 200, "rows_quarantined": 1}],
@@ -123,3 +129,45 @@ def test_without_stock_the_summary_says_so():
 
 def test_little_change_is_about_as_much():
     assert "about as much as in the 7 days before" in wording.summary(contents(forecasts=forecasts(10, 70.1)), "day")
+
+
+def test_trust_is_the_mean_over_several_windows():
+    values = {("transformer", "wql"): 0.8, ("seasonal_naive", "wql"): 1.0}
+    origins = (date(2017, 11, 26), date(2017, 12, 10), date(2017, 12, 24))
+    found = contents(accuracy=Accuracy(origins, "m", ("transformer", "seasonal_naive"), 3, values))
+    assert (
+        "On 3 windows, the first after 26 November 2017 and the last after 24 December 2017, which the model had not "
+        "seen, its forecasts were on average 20.0 % better than repeating the last season"
+    ) in wording.summary(found, "day")
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("seasonal_naive", "Seasonal naive"), ("auto_ets", "Auto ETS"), ("lstm", "LSTM"), ("lightgbm", "LightGBM")],
+)
+def test_models_are_spelt_as_people_do(model, name):
+    assert wording.model_name(model) == name
+
+
+@pytest.mark.parametrize(
+    ("gain", "low", "high", "words"),
+    [
+        (0.123, 0.11, 0.136, ("12.3 % less", "11.0 to 13.6 % less", "better")),
+        (-0.03, -0.05, -0.01, ("3.0 % more", "1.0 to 5.0 % more", "worse")),
+        (0.01, -0.004, 0.024, ("1.0 % less", "0.4 % more to 2.4 % less", "no difference beyond chance")),
+        (0.0, 0.0, 0.0, ("0.0 % less", "0.0 to 0.0 % less", "no difference beyond chance")),
+        (0.2, None, None, ("20.0 % less", "–", "too little to tell")),
+        (None, None, None, ("–", "–", "too little to tell")),
+    ],
+)
+def test_a_difference_its_interval_and_whether_it_may_be_chance(gain, low, high, words):
+    assert (wording.difference(gain), wording.interval(low, high), wording.verdict(low, high)[0]) == words
+
+
+def test_training_says_when_it_was_best():
+    history = [{"step": 100, "wql": 0.9, "seconds": 20.0}, {"step": 200, "wql": 0.61234, "seconds": 42.0}]
+    assert wording.training(Training("m", 250, 61.0, history)) == (
+        "250 steps in 1 min 01 s; validation loss was lowest, 0.6123, after 200 steps (42.0 s). "
+        "The weights of that moment forecast."
+    )
+    assert wording.training(Training("m", 5, 61.0, [])) == "5 steps in 1 min 01 s, without a validation."

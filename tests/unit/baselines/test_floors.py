@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from forecasting.evaluation.floors import RECENT, recent_quantiles, row_quantiles, seasonal_naive, seasonal_scale
+from forecasting.baselines.floors import RECENT, recent_quantiles, row_quantiles, seasonal_naive, seasonal_scale
 
 LEVELS = (0.05, 0.1, 0.5, 0.9, 0.975)
 SEASON, HORIZON = 7, 16

@@ -1,0 +1,90 @@
+"""Rows of series that a floor forecasts better come from the floor, and say so; all others stay as they are."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from forecasting.baselines.floors import recent_quantiles
+from forecasting.scoring.methods import with_fallback, without_closed_days
+
+ORIGIN = date(2024, 3, 31)
+HORIZON, LENGTH = 4, 40
+
+
+@pytest.fixture(scope="module")
+def config(make_config):
+    return make_config("forecast.horizon=4", "forecast.quantiles=[0.1,0.5,0.9]")
+
+
+@pytest.fixture(scope="module")
+def quantities() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(3)
+    return {item: random.poisson(3.0, LENGTH).astype(float) for item in ("good", "bad")}
+
+
+@pytest.fixture(scope="module")
+def answers(spark, quantities, config):
+    first = ORIGIN - timedelta(LENGTH - 1)
+    history = [(item, "ALL", first, values.tolist(), [1] * LENGTH) for item, values in quantities.items()]
+    sequences = spark.createDataFrame(
+        history, "item_id string, location_id string, first_period date, quantity array<float>, observed array<tinyint>"
+    )
+    values = [
+        (item, "ALL", ORIGIN, ORIGIN + timedelta(ahead), ahead, 9.0, 7.0, 8.0, 9.0)
+        for item in quantities
+        for ahead in range(1, HORIZON + 1)
+    ]
+    schema = "item_id string, location_id string, forecast_origin date, target_date date, horizon int"
+    forecasts = spark.createDataFrame(values, schema + ", mean double, p10 double, p50 double, p90 double")
+    worse = spark.createDataFrame(
+        [("bad", "ALL", "transformer", 28, 2.0, 1.0, 0.01)],
+        "item_id string, location_id string, model string, periods int, model_loss double, floor_loss double, p_value double",
+    )
+    return forecasts, sequences, worse
+
+
+def test_only_the_series_that_a_floor_forecasts_better_changes(answers, quantities, config):
+    forecasts, sequences, worse = answers
+    found = with_fallback(forecasts, sequences, worse, config, ORIGIN).toPandas().sort_values(["item_id", "horizon"])
+    bad, good = (found[found["item_id"] == item] for item in ("bad", "good"))
+    mean, quantiles = recent_quantiles(quantities["bad"][None], 7, HORIZON, config.forecast.quantiles)
+    np.testing.assert_allclose(bad["mean"], mean[0])
+    np.testing.assert_allclose(bad[["p10", "p50", "p90"]], quantiles[0])
+    assert set(bad["method"]) == {"recent_quantiles"}
+    assert set(bad["reason"]) == {"over 28 held-out periods its loss was 50 % below that of transformer (p 0.010)"}
+    assert bad["target_date"].tolist() == [ORIGIN + timedelta(ahead) for ahead in range(1, HORIZON + 1)]
+    assert set(good["method"]) == {"transformer"}
+    assert good["reason"].isna().all()
+    assert (good[["mean", "p10", "p50", "p90"]] == [9.0, 7.0, 8.0, 9.0]).all(axis=None)
+
+
+def test_without_a_backtest_every_row_is_the_models(answers, config):
+    forecasts, sequences, _ = answers
+    found = with_fallback(forecasts, sequences, None, config, ORIGIN)
+    assert {row["method"] for row in found.select("method").distinct().toLocalIterator()} == {"transformer"}
+    assert found.count() == forecasts.count()
+
+
+def days_closed(spark, *rows):
+    return spark.createDataFrame(rows, "date date, event string, location_id string, closed boolean")
+
+
+@pytest.mark.parametrize(("level", "closed"), [("location", {1, 2}), ("chain", {2})])
+def test_nothing_is_forecast_for_closed_days(spark, make_config, answers, level, closed):
+    config = make_config("forecast.horizon=4", "forecast.quantiles=[0.1,0.5,0.9]", f"series.location_level={level}")
+    forecasts, sequences, _ = answers
+    calendar = days_closed(
+        spark,
+        (ORIGIN + timedelta(1), "stocktaking", "ALL", True),
+        (ORIGIN + timedelta(2), "Christmas", None, True),
+        (ORIGIN + timedelta(3), "fair", None, None),
+        (ORIGIN + timedelta(4), "stocktaking", "elsewhere", True),
+    )
+    found = without_closed_days(with_fallback(forecasts, sequences, None, config, ORIGIN), calendar, config).toPandas()
+    assert len(found) == forecasts.count()
+    shut = found[found["method"] == "closed"]
+    assert set(shut["horizon"]) == closed
+    assert (shut[["mean", "p10", "p50", "p90"]] == 0).all(axis=None)
+    assert "closed by the calendar: Christmas" in set(shut["reason"])
+    assert (found[found["method"] != "closed"]["mean"] == 9.0).all()
