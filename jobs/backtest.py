@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from forecasting import __version__
 from forecasting.baselines.local import LOCAL, LocalModels, SeriesModels
 from forecasting.baselines.trees import NAME, TreeModel, trained_trees
-from forecasting.evaluation.backtest import compare, series_as_of
+from forecasting.evaluation.backtest import compare, equation_parameters, series_as_of
 from forecasting.evaluation.comparison import compare_models
 from forecasting.evaluation.hierarchy import wrmsse
 from forecasting.evaluation.metrics import ALL, backtest_metrics, revisions
@@ -60,7 +60,8 @@ def answer(run: Run, origin: date, until: date, data_version: str) -> dict:
         if name in config.networks:
             artifact, versions[name] = trained_model(config.of_network(name), data_version, until)
             forecasts[name] = forecast(sequences, shared, artifact, config, origin)
-    others = _local_models(run, shared, origin, data_version)
+    local = _local_models(run, shared, origin, data_version)
+    others: list[SeriesModels] = [local] if local else []
     if NAME in config.backtest.models:
         artifact, versions[NAME] = trained_trees(config, data_version, until)
         others.append(TreeModel(artifact, shared))
@@ -68,6 +69,9 @@ def answer(run: Run, origin: date, until: date, data_version: str) -> dict:
     version_of = F.create_map(*(F.lit(word) for pair in versions.items() for word in pair))
     lineage = run.lineage(data_version=data_version, model_version=version_of[F.col("model")])
     lake.write(with_lineage(answers, **lineage), "backtest_forecasts", replacing={"forecast_origin": origin})
+    if local and local.equations:
+        fitted = with_lineage(equation_parameters(sequences, local, origin), **lineage)
+        lake.write(fitted, "equation_parameters", replacing={"forecast_origin": origin})
     return lineage | {"model_version": versions.get(config.scoring.model, versions[config.backtest.models[0]])}
 
 
@@ -89,13 +93,13 @@ def measure(run: Run, origin: date, before: date) -> None:
     lake.write(told, "backtest_metrics", replacing={"forecast_origin": origin})
 
 
-def _local_models(run: Run, shared: SharedRows, origin: date, data_version: str) -> list[SeriesModels]:
-    """The models of this backtest that are fitted to each series by itself, if there are any."""
+def _local_models(run: Run, shared: SharedRows, origin: date, data_version: str) -> LocalModels | None:
+    """The models of this backtest that are fitted to each series by itself."""
     names = tuple(name for name in run.config.backtest.models if name in LOCAL)
     if not names:
-        return []
+        return None
     known = run.lake.read("sequences").where(F.col("first_period") <= F.lit(origin))
-    return [LocalModels(names, specify(known, shared, run.config, origin, data_version), shared)]
+    return LocalModels(names, specify(known, shared, run.config, origin, data_version), shared)
 
 
 def _figures(run: Run, origins: list[date]) -> Figures:

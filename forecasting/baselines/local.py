@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from forecasting.baselines.equations import lagged_regression, structural_regression
+from forecasting.baselines.equations import LAGS, lagged_regression, parameters, structural_regression
 from forecasting.baselines.floors import Forecast
-from forecasting.baselines.known import Known, known_series
+from forecasting.baselines.known import Known, known_series, regressor_names
 from forecasting.baselines.statistical import auto_ets, croston_sba
 from forecasting.models.batches import sequence_columns
 from forecasting.models.shared import Shared, SharedRows
@@ -68,6 +68,30 @@ class LocalModels:
             for name in self.names:
                 parts[name].append(LOCAL[name](known, self.spec))
         return {name: _joined(found) for name, found in parts.items()}
+
+    @property
+    def equations(self) -> tuple[str, ...]:
+        """Those of them that have parameters."""
+        return tuple(name for name in self.names if name in LAGS)
+
+    def parameters(self, batch: pa.RecordBatch, origin: date) -> Iterator[pa.RecordBatch]:
+        """What the equations fitted to the series of a batch: columns of `equation_parameters` but origin and lineage."""
+        last, regressors = int(position(np.datetime64(origin), self.spec.grain)), regressor_names(self.spec)
+        for start, known in known_series(batch, self.spec, self._shared, last):
+            own = {name: batch[name].slice(start, len(known)) for name in ("item_id", "location_id")}
+            for name in self.equations:
+                found = parameters(known, self.spec, name)
+                coefficients = [list(zip(regressors, row, strict=True)) for row in found.pop("coefficients").tolist()]
+                yield pa.RecordBatch.from_pydict(
+                    {
+                        "model": pa.repeat(name, len(known)),
+                        **own,
+                        **{key: found[key].astype(np.float64) for key in ("a", "b", "g", "intercept")},
+                        "coefficients": pa.array(coefficients, pa.map_(pa.string(), pa.float64())),
+                        "residual_deviation": found["residual_deviation"].astype(np.float64),
+                        "periods": found["periods"].astype(np.int32),
+                    }
+                )
 
 
 def _joined(parts: Sequence[Forecast]) -> Forecast:

@@ -17,6 +17,7 @@ from forecasting.contracts.prepared import (
 from forecasting.contracts.results import (
     BACKTEST_FORECASTS,
     BACKTEST_METRICS,
+    EQUATION_PARAMETERS,
     FORECAST_VALUE_ADDED,
     FORECASTS,
     INVENTORY_PLAN,
@@ -43,6 +44,7 @@ TABLES = {
         BACKTEST_METRICS,
         MODEL_COMPARISONS,
         FORECAST_VALUE_ADDED,
+        EQUATION_PARAMETERS,
         INVENTORY_PLAN,
         RUN_STAGES,
     )

@@ -103,6 +103,27 @@ MODEL_COMPARISONS = Table(
     key=("model", "against", "forecast_origin", "loss"),
     skipping=("model", "forecast_origin"),
 )
+EQUATION_PARAMETERS = Table(
+    "equation_parameters",
+    "gold",
+    "What the classical equations fitted to each series as of an origin; docs/method.md has the equations.",
+    (
+        required("model", "string", "lagged_regression or structural_regression"),
+        ITEM,
+        LOCATION,
+        required("forecast_origin", "date", "last period that was fitted"),
+        required("a", "double", "weight of the period before"),
+        required("b", "double", "weight of the trend; 0 in lagged_regression"),
+        required("g", "double", "weight of the season; 0 in lagged_regression"),
+        required("intercept", "double", "of the regression f, units"),
+        required("coefficients", "map<string,double>", "of each regressor of f, units for one more of it"),
+        required("residual_deviation", "double", "standard deviation of the error one period ahead, units"),
+        required("periods", "int", "periods that were fitted"),
+        *LINEAGE,
+    ),
+    key=("model", "item_id", "location_id", "forecast_origin"),
+    skipping=("model", "item_id", "forecast_origin"),
+)
 FORECAST_VALUE_ADDED = Table(
     "forecast_value_added",
     "gold",

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from forecasting.baselines.floors import FLOORS, Forecast, row_mean, seasonal_scale, squared_scale
-from forecasting.baselines.local import SeriesModels
+from forecasting.baselines.local import LocalModels, SeriesModels
 from forecasting.config import Config
 from forecasting.demand.aggregate import SERIES
 from forecasting.demand.classes import demand_classes
@@ -74,6 +74,19 @@ def floor_forecasts(sequences: DataFrame, floors: Sequence[str], config: Config,
     """
     history = sequences.select(*_HISTORY)
     return _of_each_series(history, _floor_forecasts(floors, config), config, origin, only_what_came=False)
+
+
+def equation_parameters(sequences: DataFrame, models: LocalModels, origin: date) -> DataFrame:
+    """What the equations among models fitted to each series: columns of the table of this name but lineage."""
+
+    def fitted(batches: Batches) -> Batches:
+        for batch in batches:
+            yield from models.parameters(batch, origin)
+
+    schema = "model string, item_id string, location_id string, a double, b double, g double, intercept double"
+    schema += ", coefficients map<string,double>, residual_deviation double, periods int"
+    found = sequences.select(*models.columns).mapInArrow(fitted, schema)
+    return found.withColumn("forecast_origin", F.lit(origin))
 
 
 def beside_actuals(sequences: DataFrame, forecasts: DataFrame, model: str, config: Config, origin: date) -> DataFrame:

@@ -64,6 +64,14 @@ def test_rows_say_which_version_of_which_model_made_them(forecasts):
     assert len(set.union(*(versions[name] for name in (*NETWORKS, "lightgbm")))) == len(NETWORKS) + 1
 
 
+def test_equations_tell_what_they_fitted(compared, forecasts):
+    found = table(compared[0] / "lake", "equation_parameters")
+    assert set(found["model"]) == {"lagged_regression", "structural_regression"}
+    assert (found.groupby("model")["item_id"].nunique() == forecasts["item_id"].nunique()).all()
+    assert (found[["a", "b", "g"]] >= 0).all(axis=None) and (found[["a", "b", "g"]].sum(axis=1) < 1).all()
+    assert {"weekday_1", "holiday"} <= dict(found["coefficients"].iloc[0]).keys()
+
+
 def test_series_that_a_floor_forecasts_better_come_from_it_and_say_why(compared, make_config):
     folder, settings = compared
     run = start_run(make_config(*settings), "models")

@@ -138,16 +138,20 @@ def test_what_came_up_to_the_origin_is_read():
     np.testing.assert_array_equal((before.history != after.history) & began, recent & began)
 
 
-@pytest.mark.parametrize(
-    ("announcement", "columns"),
-    [("promotion_announced", ("display", "mailer", "coupon")), ("price_announced", ("price_change",))],
-)
-def test_plans_announced_behind_the_origin_are_not_seen(announcement, columns):
-    known = known_of(announced(small_sequences(), announcement, lead=3), BEFORE)
-    for name in columns:
+def test_promotions_announced_behind_the_origin_are_not_seen():
+    known = known_of(announced(small_sequences(), "promotion_announced", lead=3), BEFORE)
+    for name in ("display", "mailer", "coupon"):
         ahead = column(known, name)[:, -HORIZON:]
         assert ahead[:, :3].any()
         assert not ahead[:, 3:].any()
+
+
+def test_a_price_announced_behind_the_origin_is_not_seen_and_that_of_the_origin_holds_on():
+    known = known_of(announced(small_sequences(), "price_announced", lead=3), BEFORE)
+    price = column(known, "price_change")
+    origin, ahead = price[:, -HORIZON - 1 : -HORIZON], price[:, -HORIZON:]
+    assert (ahead[:, :3] != origin).any()
+    np.testing.assert_array_equal(ahead[:, 3:], np.broadcast_to(origin, ahead[:, 3:].shape))
 
 
 def test_plans_of_the_past_are_seen_whenever_they_were_announced():
