@@ -45,7 +45,7 @@ def test_features_agree_with_a_loop():
         quantity, states = (np.asarray(batch[name][row].as_py(), float) for name in ("quantity", "state"))
         quantity, told = quantity * (states != 4), states != 4
         for number, origin in enumerate(origins):
-            known, counts = (x[: len(quantity) - (WIDTH - 1 - origin)] for x in (quantity, told))
+            known, counts = (x[: len(quantity) - (WIDTH - 1 - origin)][-(origin + 1) :] for x in (quantity, told))
             recent, seen = known[-LEVEL * 7 :], counts[-LEVEL * 7 :]
             level = recent.sum() / max(seen.sum(), 1)
             scale = np.sqrt(level + level**2) + 0.05
