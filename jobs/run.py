@@ -74,16 +74,17 @@ def _accuracy(run: Run) -> Table:
     )
     means = metrics.groupBy("model", "metric").agg(F.avg("value").alias("value"))  # over origins
     found = {(row["model"], row["metric"]): row["value"] for row in rows(means)}
-    table = _table("Accuracy over held-out periods (lower is better)", "model")
-    for metric in SHOWN_METRICS:
-        table.add_column(metric.upper(), justify="right")
-        table.add_column("against seasonal naive", justify="right")
+    table = _table(
+        "Accuracy over held-out periods, and change against seasonal naive (lower is better)",
+        "model",
+        *((metric.upper(), "right") for metric in SHOWN_METRICS),
+    )
     for model in run.config.backtest.models:
         cells = []
         for metric in SHOWN_METRICS:
             value, floor = found.get((model, metric)), found.get(("seasonal_naive", metric))
-            cells.append("-" if value is None else f"{value:.4g}")
-            cells.append(f"{value / floor - 1:+.1%}" if value is not None and floor else "-")
+            change = f"  {value / floor - 1:+6.1%}" if value is not None and floor else ""
+            cells.append("-" if value is None else f"{value:.4g}{change}")
         table.add_row(model, *cells)
     return table
 
