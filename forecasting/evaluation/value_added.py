@@ -16,6 +16,7 @@ from forecasting.demand.aggregate import SERIES
 from forecasting.evaluation.metrics import total_pinball
 from forecasting.periods import PATCH
 
+SMALLEST_TOLD = 0.0001  # p-value below which it is not told how small it is
 FEWEST = 3  # blocks of periods from which a difference can be told from chance
 
 
@@ -66,8 +67,11 @@ def falls_back(significance: float) -> Column:
 def reason() -> Column:
     """In words, why a floor forecasts a series, out of rows of `value_added`."""
     less = F.when(F.col("model_loss") > 0, 100 * (1 - F.col("floor_loss") / F.col("model_loss")))
-    text = "over %d held-out periods its loss was %.0f %% below that of %s (p %.3f)"
-    return F.format_string(text, F.col("periods"), less, F.col("model"), F.col("p_value"))
+    chance = F.when(F.col("p_value") < SMALLEST_TOLD, f"below {SMALLEST_TOLD}").otherwise(
+        F.format_string("%.4f", F.col("p_value"))
+    )
+    text = "over %d held-out periods its loss was %.0f %% below that of %s (p %s)"
+    return F.format_string(text, F.col("periods"), less, F.col("model"), chance)
 
 
 def _of(model: str) -> Column:

@@ -66,7 +66,7 @@ def test_two_weeks_tell_nothing(found):
 
 def test_the_reason_is_told_in_words(found, errors):
     less = 100 * (1 - errors["floor"]["b"].sum() / errors["net"]["b"].sum())
-    words = f"over 28 held-out periods its loss was {less:.0f} % below that of net (p {found['b']['p_value']:.3f})"
+    words = f"over 28 held-out periods its loss was {less:.0f} % below that of net (p {found['b']['p_value']:.4f})"
     assert found["b"]["why"] == words
 
 

@@ -52,7 +52,7 @@ def test_only_the_series_that_a_floor_forecasts_better_changes(answers, quantiti
     np.testing.assert_allclose(bad["mean"], mean[0])
     np.testing.assert_allclose(bad[["p10", "p50", "p90"]], quantiles[0])
     assert set(bad["method"]) == {"recent_quantiles"}
-    assert set(bad["reason"]) == {"over 28 held-out periods its loss was 50 % below that of transformer (p 0.010)"}
+    assert set(bad["reason"]) == {"over 28 held-out periods its loss was 50 % below that of transformer (p 0.0100)"}
     assert bad["target_date"].tolist() == [ORIGIN + timedelta(ahead) for ahead in range(1, HORIZON + 1)]
     assert set(good["method"]) == {"transformer"}
     assert good["reason"].isna().all()
