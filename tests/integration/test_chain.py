@@ -81,7 +81,9 @@ def test_one_data_version_and_one_model_run_through_all_tables(duck):
     for column in ("data_version", "model_version", "run_id"):
         holding = duck.execute("SELECT table_name FROM duckdb_columns() WHERE column_name = ?", [column]).fetchall()
         found = {
-            value for (name,) in holding for value in duck.execute(f"SELECT DISTINCT {column} FROM {name}").fetchall()
+            value
+            for (name,) in holding
+            for (value,) in duck.execute(f"SELECT DISTINCT {column} FROM {name}").fetchall()
         }
         of_models = {value for value in found if not value.startswith(FLOORS)}  # floors have a version of their own
         assert len(holding) > 2 and len(of_models) == 1, (column, found)

@@ -203,7 +203,7 @@ def test_two_lakes_do_not_share_a_schema(make_run, tmp_path):
 def test_changed_quantile_levels_change_the_columns_of_a_table(make_run):
     values = {
         "item_id": "a", "location_id": "s", "forecast_origin": date(2024, 5, 1), "target_date": date(2024, 5, 2), "horizon": 1,
-        "mean": 1.0, "model_version": "m", "data_version": "d", "run_id": "r",
+        "mean": 1.0, "method": "transformer", "reason": None, "model_version": "m", "data_version": "d", "run_id": "r",
     }  # fmt: skip
     for levels in ("[0.5]", "[0.5, 0.9]"):
         run = make_run(f"forecast.quantiles={levels}")
