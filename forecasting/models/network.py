@@ -252,8 +252,8 @@ def _trailing(x: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def _ratio(x: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-    """Logarithm of demand against the level, damped where both are small."""
-    return tf.math.log((x + 0.1 * level + 0.01) / (level + 0.01))
+    """Logarithm of demand against the level, damped where both are small; where more came back than was sold, that of none."""
+    return tf.math.log((tf.maximum(x, 0.0) + 0.1 * level + 0.01) / (level + 0.01))
 
 
 def _running_mean(x: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

@@ -42,6 +42,12 @@ def test_quantiles_rise_and_are_never_negative(model):
     assert np.all(np.diff(quantiles, axis=-1) >= 0) and np.all(quantiles >= 0) and np.all(mean >= 0)
 
 
+def test_more_returned_than_sold_leaves_forecasts_finite(model):
+    returned = changed(small_sequences(), "quantity", after=10, add=-300.0)
+    quantiles, mean = answers(model, returned, np.arange(model.spec.patches))
+    assert np.isfinite(quantiles).all() and np.isfinite(mean).all()
+
+
 @pytest.mark.parametrize("column", ["quantity", "discount", "views", "state", "observed"])
 def test_an_origin_sees_nothing_behind_it(model, column):
     batch, patches = small_sequences(), model.spec.patches
