@@ -22,20 +22,21 @@ CATEGORIES = (*STATIC, "calendar", "event", "event_tomorrow")
 
 
 def feature_names(spec: ModelSpec) -> tuple[str, ...]:
-    """Names of the F features, in order."""
-    inputs = spec.inputs
-    planned, signals = (*inputs.planned, *inputs.kinds), [signal.name for signal in inputs.signals]
+    """Names of the F features, in order. Kinds of promotion and signals go by number: their names are the user's, may be that of a
+    column, and hold characters that LightGBM refuses."""
+    inputs, signals = spec.inputs, range(len(spec.inputs.signals))
     return (
         *CATEGORIES,
         "ahead",
         *(f"calendar_{number}" for number in range(PLAIN)),
         "promotions_known",
-        *(f"planned_{name}" for name in planned),
+        *(f"planned_{name}" for name in inputs.planned),
+        *(f"kind_of_promotion_{number}" for number in range(len(inputs.kinds))),
         "price_known",
         "price_change",
         "price",
-        *(f"signal_{name}" for name in signals),
-        *(f"signal_known_{name}" for name in signals),
+        *(f"signal_{number}" for number in signals),
+        *(f"signal_known_{number}" for number in signals),
         "scale",
         *(f"mean_{count}" for count in MEANS),
         *(f"lag_{number + 1}" for number in range(LAGS)),

@@ -1,12 +1,14 @@
 """Features of trees: each is known at its origin, is what a loop over days finds, and depends on its own series alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from forecasting.baselines.tree_features import CATEGORIES, LEVEL, MEANS, PROFILE, feature_names, features
 from forecasting.models.batches import to_block
-from forecasting.models.spec import STATIC
+from forecasting.models.spec import STATIC, Signal
 from forecasting.states import State
 from tests.small_sequences import HORIZON, ORIGIN, changed, small_sequences, small_shared, small_spec
 
@@ -56,6 +58,15 @@ def test_there_is_one_name_for_each_feature_and_categories_are_among_them(batch)
     assert len(set(NAMES)) == len(NAMES) == table(batch).shape[-1]
     assert set(CATEGORIES) <= set(NAMES)
     assert table(batch).dtype == np.float32
+
+
+def test_a_kind_of_promotion_or_a_signal_may_be_called_anything():
+    inputs = replace(
+        SPEC.inputs, kinds=("display", "a: [b]"), signals=(Signal("known_0", 0.0, 1.0), Signal("{", 0.0, 1.0))
+    )
+    names = feature_names(small_spec(inputs=inputs))
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() for name in names)
 
 
 def test_features_of_demand_agree_with_a_loop_over_days(batch):
@@ -131,8 +142,8 @@ def test_a_signal_is_told_as_it_was_foretold_not_as_it_came(batch):
         places = SHARED.signals.place_of(batch["location_id"].to_pylist())
         value, told = SHARED.signals.known_at(places, days, np.array([[ORIGIN - HORIZON, ORIGIN]]))
         values.append(value[..., 0]), known.append(told[..., 0])
-    np.testing.assert_allclose(named(found, "signal_rain"), np.stack(values, axis=-1))
-    np.testing.assert_array_equal(named(found, "signal_known_rain"), np.stack(known, axis=-1))
+    np.testing.assert_allclose(named(found, "signal_0"), np.stack(values, axis=-1))
+    np.testing.assert_array_equal(named(found, "signal_known_0"), np.stack(known, axis=-1))
     assert set(np.unique(known)) == {0.0, 1.0}
 
 
