@@ -233,7 +233,7 @@ def unpack(artifact: bytes) -> tuple[ModelSpec, dict[str, str]]:
         return ModelSpec.from_json(json.loads(texts.pop("spec.json"))), texts
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
-            f"Trees: expected a whole artifact of this version of the code, came {len(artifact)} bytes: {error}. Train again."
+            f"Trees: expected a whole artifact of this version of the code, came {len(artifact)} bytes: {error}. Train again: --set training.retrain=true."
         ) from error
 
 

@@ -61,12 +61,14 @@ def unpack(artifact: bytes) -> tuple[ModelSpec, list[np.ndarray], dict[str, Any]
             weights = [arrays[name] for name in sorted(arrays.files) if name.startswith("weight_")]
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ArtifactError(
-            f"Model artifact: expected a whole model file, came {len(artifact)} bytes: {error}. Train again."
+            f"Model artifact: expected a whole model file, came {len(artifact)} bytes: {error}. Train again: --set training.retrain=true."
         ) from error
     try:
         spec = ModelSpec.from_json(described["spec"])
     except (TypeError, KeyError) as error:
-        raise ArtifactError(f"Model artifact: {_OTHER_CODE} ({error}). Train again.") from error
+        raise ArtifactError(
+            f"Model artifact: {_OTHER_CODE} ({error}). Train again: --set training.retrain=true."
+        ) from error
     return spec, weights, described["note"]
 
 
@@ -86,7 +88,9 @@ def load_model(artifact: bytes, rows: SharedRows):
     model = build_model(spec, shared)
     shapes = [tuple(v.shape) for v in model.weights]
     if shapes != [w.shape for w in weights]:
-        raise ArtifactError(f"Model artifact: its weights do not fit; {_OTHER_CODE}. Train again.")
+        raise ArtifactError(
+            f"Model artifact: its weights do not fit; {_OTHER_CODE}. Train again: --set training.retrain=true."
+        )
     model.set_weights(weights)
     return model, spec, shared
 
