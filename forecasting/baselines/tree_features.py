@@ -86,7 +86,8 @@ def features(block: Block, origins: np.ndarray, spec: ModelSpec, shared: Shared,
     means = [_mean(demand, counts, origins, count * patch)[..., None] / scale for count in MEANS]
     sold = _mean((demand > 0) * counts, counts, origins, LEVEL * patch)[..., None]
     year = {"day": 364, "week": 52, "month": 12}[spec.grain]
-    year_ago = np.where(days >= year, _at(demand, days - year), np.nan) / scale
+    reaches = (days >= year) & spec.inputs.yearly  # otherwise it would tell which periods these are
+    year_ago = np.where(reaches, _at(demand, days - year), np.nan) / scale
     numbers = [
         *(block.static[:, i, None, None] for i in range(len(STATIC))),
         block.calendar[:, None, None],

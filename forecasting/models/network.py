@@ -128,8 +128,9 @@ class DemandNetwork(keras.Model):
             self._prices(inputs, origins),
             self._foretold(inputs),
             self._same_phase(inputs, origins, scale),
-            self._year_ago(inputs, origins, scale),
         ]
+        if self.spec.inputs.yearly:  # otherwise that the context reaches back a year would tell which weeks these are
+            parts.append(self._year_ago(inputs, origins, scale))
         return tf.concat(parts, axis=-1)
 
     def _promotions(self, inputs: dict[str, tf.Tensor], origins: tf.Tensor) -> tf.Tensor:

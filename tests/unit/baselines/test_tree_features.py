@@ -25,9 +25,9 @@ def batch() -> pa.RecordBatch:
     return small_sequences(OLD, shortest=WIDTH + 7, longest=WIDTH + 40).slice(1)
 
 
-def table(batch: pa.RecordBatch, origins: np.ndarray = ORIGINS, width: int = WIDTH) -> np.ndarray:
-    block = to_block(batch, SPEC, SHARED, ORIGIN, width)
-    return features(block, origins + width - WIDTH, SPEC, SHARED, ORIGIN - width + 1)
+def table(batch: pa.RecordBatch, origins: np.ndarray = ORIGINS, width: int = WIDTH, spec=SPEC) -> np.ndarray:
+    block = to_block(batch, spec, SHARED, ORIGIN, width)
+    return features(block, origins + width - WIDTH, spec, SHARED, ORIGIN - width + 1)
 
 
 def named(found: np.ndarray, name: str) -> np.ndarray:
@@ -164,6 +164,12 @@ def test_the_same_day_a_year_ago_is_told_where_history_reaches_back():
                 year_ago = named(found, "year_ago")[row, 0, ahead - 1] * named(found, "scale")[row, 0, 0]
                 assert year_ago == pytest.approx(quantity[day], abs=1e-4)
     assert width > 364 and np.isnan(named(table(long), "year_ago")).all()
+
+
+def test_a_year_ago_is_told_only_where_training_saw_every_time_of_year_twice():
+    long = small_sequences(4, shortest=600, longest=620).slice(1)
+    once = replace(SPEC, inputs=replace(SPEC.inputs, yearly=False))
+    assert np.isnan(named(table(long, np.array([WIDTH - 1]), 400, once), "year_ago")).all()
 
 
 def test_features_of_a_series_do_not_depend_on_its_companions():

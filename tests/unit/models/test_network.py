@@ -1,5 +1,7 @@
 """The network, with each encoder: causal, known future only as far as known, quantiles in order."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -163,6 +165,22 @@ def test_a_year_ago_is_read_where_the_context_reaches_back():
     np.testing.assert_allclose(told[row, 1, :, 0], np.log1p(inputs["quantity"][row, 7:14]), rtol=1e-6)
     around = [np.mean(inputs["quantity"][row, day - 3 : day + 4]) for day in range(7, 14)]
     np.testing.assert_allclose(told[row, 1, :, 1], np.log1p(around), rtol=1e-5)
+
+
+@pytest.mark.parametrize("yearly", [True, False])
+def test_a_year_ago_is_read_only_where_training_saw_every_time_of_year_twice(yearly):
+    spec = small_spec(context=371, patch=7)
+    spec = replace(spec, inputs=replace(spec.inputs, yearly=yearly))
+    origins = np.array([spec.patches - 1], np.int32)
+    inputs = inputs_of(small_sequences(shortest=390, longest=391), spec, origins)
+    other = {name: np.array(value) for name, value in inputs.items()}
+    other["quantity"][:, 7:14] += 5
+    model, scale = build_model(spec, small_shared(), seed=3), tf.ones([24, 1, 1])
+    one, two = (
+        model.days_ahead({k: tf.constant(v) for k, v in each.items()}, tf.constant(origins), scale).numpy()
+        for each in (inputs, other)
+    )
+    assert np.array_equal(one, two) != yearly
 
 
 def test_the_same_seed_gives_the_same_weights():
