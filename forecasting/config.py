@@ -142,6 +142,7 @@ class ModelConfig(Section):
     heads: Positive
     head_width: Positive
     components: Positive
+    members: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
     static_width: Positive
 

@@ -10,6 +10,10 @@ Shapes: [...] stands for series, origins and days ahead; C components, Q levels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
 import tensorflow as tf
 
 RESOLUTION = 0.02  # share of the scale below which amounts that are no whole units are not told apart
@@ -18,26 +22,40 @@ FARTHEST = 12.0  # asinh(units / scale) of the largest amount that a quantile ca
 HALVINGS = 22  # of the interval that holds a quantile, down to 6 millionths of asinh
 
 
-def parameters(out: tf.Tensor, components: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Logarithm of the weights, centres and widths of the components, [..., C] each, from 3 C free numbers.
+class Mixture(NamedTuple):
+    """Logarithm of the weights, centres and widths of the components, [..., C] each, on the scale of asinh."""
+
+    weight: tf.Tensor
+    centre: tf.Tensor
+    width: tf.Tensor
+
+
+def mixture(out: tf.Tensor, components: int) -> Mixture:
+    """A mixture of C components from 3 C free numbers, [..., 3 C].
 
     At zero the centres lie side by side from below nothing sold to twice the scale.
     """
     weight, centre, width = tf.split(out, 3, axis=-1)
     apart = tf.linspace(-0.5, 1.5, components)
-    return tf.nn.log_softmax(weight), centre + tf.cast(apart, out.dtype), tf.nn.softplus(width) + NARROWEST
+    return Mixture(tf.nn.log_softmax(weight), centre + tf.cast(apart, out.dtype), tf.nn.softplus(width) + NARROWEST)
+
+
+def mixed(mixtures: Sequence[Mixture]) -> Mixture:
+    """The mixture of mixtures that weigh the same (linear opinion pool, Stone 1961)."""
+    weight, centre, width = (tf.concat(parts, axis=-1) for parts in zip(*mixtures, strict=True))
+    return Mixture(weight - float(np.log(len(mixtures))), centre, width)
 
 
 def log_probability(
-    out: tf.Tensor, actual: tf.Tensor, censored: tf.Tensor, scale: tf.Tensor, unit: tf.Tensor, components: int
+    of: Mixture, actual: tf.Tensor, censored: tf.Tensor, scale: tf.Tensor, unit: tf.Tensor
 ) -> tf.Tensor:
     """Logarithm of the probability of what came, to within half a unit, [...]; where it was censored, of that or more.
 
     Args:
-        out: [..., 3 C]. actual: [...], units, 0 or more. censored: [...], 1 where demand was no less than `actual`.
+        actual: [...], units, 0 or more. censored: [...], 1 where demand was no less than `actual`.
         scale: [...], units. unit: [...], smallest difference that counts, see `units`.
     """
-    weight, centre, width = parameters(out, components)
+    weight, centre, width = of
     half = tf.maximum(unit, 0.01 * scale) / 2  # of a large amount one more or less says nothing, and costs precision
     above = (_axis(actual + half, scale)[..., None] - centre) / width
     below = (_axis(actual - half, scale)[..., None] - centre) / width
@@ -49,13 +67,13 @@ def log_probability(
     return tf.reduce_logsumexp(weight + tf.where(censored[..., None] > 0, at_least, exactly), axis=-1)
 
 
-def quantiles(out: tf.Tensor, scale: tf.Tensor, unit: tf.Tensor, levels: tf.Tensor, components: int) -> tf.Tensor:
+def quantiles(of: Mixture, scale: tf.Tensor, unit: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
     """Smallest amount whose probability of not being exceeded reaches each level, units, [..., Q]; rising, 0 or more.
 
     Args:
-        out: [..., 3 C]. scale, unit: [...]. levels: [Q].
+        scale, unit: [...]. levels: [Q].
     """
-    weight, centre, width = (x[..., None, :] for x in parameters(out, components))
+    weight, centre, width = (x[..., None, :] for x in of)
     share = tf.exp(weight)
     low = tf.broadcast_to(tf.constant(-FARTHEST), tf.concat([tf.shape(scale), tf.shape(levels)], axis=0))
     high = -low

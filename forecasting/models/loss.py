@@ -21,9 +21,7 @@ def pinball(actual: tf.Tensor, quantiles: tf.Tensor, levels: tf.Tensor) -> tf.Te
     return tf.reduce_sum(tf.maximum(levels * error, (levels - 1.0) * error), axis=-1)
 
 
-def training_loss(
-    actual: tf.Tensor, counts: tf.Tensor, censored: tf.Tensor, demand: Demand, components: int
-) -> tf.Tensor:
+def training_loss(actual: tf.Tensor, counts: tf.Tensor, censored: tf.Tensor, demand: Demand) -> tf.Tensor:
     """Surprise at what came, and how far the mean was off; each a weighted mean over the days that count.
 
     The distribution learns by the logarithm of the probability that it gave to what came, a day weighted by the root of its
@@ -39,7 +37,7 @@ def training_loss(
             less than actual. actual in units, 0 or more.
     """
     weight = counts * tf.sqrt(demand.scale)
-    surprise = -log_probability(demand.mixture, actual, censored, demand.scale, demand.unit, components)
+    surprise = -log_probability(demand.mixture, actual, censored, demand.scale, demand.unit)
     deviance = demand.mean - actual * tf.math.log(demand.mean)
     of_mean = counts * tf.where((censored > 0) & (demand.mean > actual), 0.0, 1.0)
     surprised = SURPRISE_WEIGHT * _mean(surprise, weight, weight)

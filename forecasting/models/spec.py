@@ -85,6 +85,7 @@ class ModelSpec:
     heads: int
     head_width: int
     components: int
+    members: int
     dropout: float
     static_width: int
     promotion_lead: int
@@ -147,6 +148,7 @@ def model_spec(config: Config, inputs: Inputs, trained_until: date, data_version
         heads=model.heads,
         head_width=model.head_width,
         components=model.components,
+        members=model.members,
         dropout=model.dropout,
         static_width=model.static_width,
         promotion_lead=config.features.promotion_lead,

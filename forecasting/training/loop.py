@@ -215,8 +215,8 @@ class Trainer:
 
     def _loss_and_gradients(self, inputs, origins, actual, counts, censored, seed):
         with tf.GradientTape() as tape:
-            demand = self.model.demand(inputs, origins, seed)
-            loss = training_loss(actual, counts, censored, demand, self.shard.spec.components)
+            said = self.model.demand(inputs, origins, seed)
+            loss = tf.add_n([training_loss(actual, counts, censored, demand) for demand in said]) / len(said)
         variables = [v.value for v in self.model.trainable_variables]
         return loss, [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy.special import expit, log_softmax, softplus
 
-from forecasting.models.distribution import NARROWEST, log_probability, quantiles, units
+from forecasting.models.distribution import NARROWEST, log_probability, mixed, mixture, quantiles, units
 
 COMPONENTS, LEVELS = 3, np.arange(1, 10) / 10
 SCALES = np.array([0.05, 0.4, 2.0, 30.0, 900.0], np.float32)
@@ -28,7 +28,12 @@ def not_exceeded(out: np.ndarray, scale: float, amount: np.ndarray) -> np.ndarra
 def told(out, actual, censored, scale):
     """Logarithms of the probabilities of whole amounts."""
     actual = tf.constant(actual, tf.float32)
-    return log_probability(out, actual, censored * tf.ones_like(actual), scale, tf.ones_like(actual), COMPONENTS)
+    of = mixture(tf.convert_to_tensor(out), COMPONENTS)
+    return log_probability(of, actual, censored * tf.ones_like(actual), scale, tf.ones_like(actual))
+
+
+def quantiles_of(of, unit):
+    return quantiles(of, SCALES, unit, tf.constant(LEVELS, tf.float32)).numpy()
 
 
 def test_of_a_day_out_of_stock_all_that_is_no_less_counts(out):
@@ -50,9 +55,7 @@ def test_probabilities_of_whole_amounts_are_those_of_the_definition_and_sum_to_o
 
 
 def test_quantiles_are_the_smallest_whole_amounts_that_reach_the_level(out):
-    found = quantiles(
-        out, SCALES, np.ones(len(SCALES), np.float32), tf.constant(LEVELS, tf.float32), COMPONENTS
-    ).numpy()
+    found = quantiles_of(mixture(out, COMPONENTS), np.ones(len(SCALES), np.float32))
     for row, scale, own in zip(out, SCALES, found, strict=True):
         reached = not_exceeded(row, scale, np.arange(0, 200_000) + 0.5)
         expected = np.searchsorted(reached, LEVELS)
@@ -61,9 +64,20 @@ def test_quantiles_are_the_smallest_whole_amounts_that_reach_the_level(out):
         assert np.all(np.diff(own) >= 0) and np.all(own >= 0)
 
 
+def test_members_that_weigh_the_same_are_mixed_by_their_probabilities(out):
+    other = -out[::-1]
+    found = quantiles_of(mixed([mixture(out, COMPONENTS), mixture(other, COMPONENTS)]), np.ones(len(SCALES), np.float32))
+    amounts = np.arange(0, 200_000) + 0.5
+    for one, two, scale, own in zip(out, other, SCALES, found, strict=True):
+        reached = (not_exceeded(one, scale, amounts) + not_exceeded(two, scale, amounts)) / 2
+        expected = np.searchsorted(reached, LEVELS)
+        near = np.abs(reached[expected][:, None] - LEVELS[:, None]).min(axis=1) < 1e-5
+        assert np.all((own == expected) | near)
+
+
 def test_amounts_that_are_no_whole_units_are_told_apart_and_zero_keeps_its_mass(out):
     unit = units(np.zeros(len(SCALES), np.float32), SCALES).numpy()
-    found = quantiles(out, SCALES, unit, tf.constant(LEVELS, tf.float32), COMPONENTS).numpy()
+    found = quantiles_of(mixture(out, COMPONENTS), unit)
     for row, scale, smallest, own in zip(out, SCALES, unit, found, strict=True):
         none = not_exceeded(row, scale, np.array([smallest / 2]))[0]
         assert np.array_equal(own == 0, none + 1e-5 >= LEVELS)

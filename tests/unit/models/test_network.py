@@ -11,7 +11,7 @@ from small_sequences import ORIGIN, changed, small_sequences, small_shared, smal
 from forecasting.models.batches import network_input, to_block
 from forecasting.models.build import build_model
 from forecasting.models.loss import pinball
-from forecasting.models.network import _since_sale, levels
+from forecasting.models.reading import _days_ahead, _since_sale, _year_ago, levels
 from forecasting.states import State
 
 ENCODERS = ("transformer", "lstm", "gru", "rnn")
@@ -154,12 +154,11 @@ def test_periods_since_a_sale_equal_the_obvious_loop():
 
 def test_a_year_ago_is_read_where_the_context_reaches_back():
     spec = small_spec(context=371, patch=7)
-    shared = small_shared()
-    model, batch = build_model(spec, shared, seed=3), small_sequences(shortest=390, longest=391)
+    batch = small_sequences(shortest=390, longest=391)
     origins = np.array([spec.patches - 2, spec.patches - 1], np.int32)
     inputs = inputs_of(batch, spec, origins)
     inputs = {name: tf.constant(value) for name, value in inputs.items()}
-    told = model._year_ago(inputs, tf.constant(origins), tf.ones([24, 2, 1])).numpy()
+    told = _year_ago(inputs, tf.constant(origins), tf.ones([24, 2, 1]), spec).numpy()
     assert not told[:, 0, :3].any() and told[1:, 1, :, 2].all()  # 364 days before the last origin's first day is day 7
     row = 5
     np.testing.assert_allclose(told[row, 1, :, 0], np.log1p(inputs["quantity"][row, 7:14]), rtol=1e-6)
@@ -175,12 +174,31 @@ def test_a_year_ago_is_read_only_where_training_saw_every_time_of_year_twice(yea
     inputs = inputs_of(small_sequences(shortest=390, longest=391), spec, origins)
     other = {name: np.array(value) for name, value in inputs.items()}
     other["quantity"][:, 7:14] += 5
-    model, scale = build_model(spec, small_shared(), seed=3), tf.ones([24, 1, 1])
+    scale = tf.ones([24, 1, 1])
     one, two = (
-        model.days_ahead({k: tf.constant(v) for k, v in each.items()}, tf.constant(origins), scale).numpy()
+        _days_ahead({k: tf.constant(v) for k, v in each.items()}, tf.constant(origins), scale, spec).numpy()
         for each in (inputs, other)
     )
     assert np.array_equal(one, two) != yearly
+
+
+def test_members_answer_together():
+    """The mean is that of their means, and quantiles lie between theirs (to a unit)."""
+    spec = small_spec(members=2)
+    both, origins = build_model(spec, small_shared(), seed=3), np.arange(spec.patches, dtype=np.int32)
+    weights, alone = both.get_weights(), built()
+    for weight in weights:
+        weight += np.random.default_rng(1).normal(0, 0.1, weight.shape).astype(weight.dtype)
+    both.set_weights(weights)
+    half, said = len(weights) // 2, []
+    for part in (weights[:half], weights[half:]):
+        alone.set_weights(part)
+        said.append([x.numpy() for x in answers(alone, small_sequences(), origins)])
+    quantiles, mean = (x.numpy() for x in answers(both, small_sequences(), origins))
+    assert not np.allclose(said[0][1], said[1][1], rtol=0.01)
+    np.testing.assert_allclose(mean, (said[0][1] + said[1][1]) / 2, rtol=1e-5)
+    assert np.all(quantiles >= np.minimum(said[0][0], said[1][0]) - 1e-3)
+    assert np.all(quantiles <= np.maximum(said[0][0], said[1][0]) + 1e-3)
 
 
 def test_the_same_seed_gives_the_same_weights():
