@@ -66,7 +66,9 @@ def test_quantiles_are_the_smallest_whole_amounts_that_reach_the_level(out):
 
 def test_members_that_weigh_the_same_are_mixed_by_their_probabilities(out):
     other = -out[::-1]
-    found = quantiles_of(mixed([mixture(out, COMPONENTS), mixture(other, COMPONENTS)]), np.ones(len(SCALES), np.float32))
+    found = quantiles_of(
+        mixed([mixture(out, COMPONENTS), mixture(other, COMPONENTS)]), np.ones(len(SCALES), np.float32)
+    )
     amounts = np.arange(0, 200_000) + 0.5
     for one, two, scale, own in zip(out, other, SCALES, found, strict=True):
         reached = (not_exceeded(one, scale, amounts) + not_exceeded(two, scale, amounts)) / 2

@@ -1,0 +1,173 @@
+"""How fast training learns: forecast origins a second, and GFLOP/s beside the peak of matrix multiplication of the same cores; and
+windows a second of models of neuralforecast on the same series.
+
+make bench-throughput ARGS="--folder DIR --set source.dataset=m5 --set source.path=FOLDER"
+make bench-throughput                  # 150 items of The Complete Journey
+... --peers NHITS TFT PatchTST         # after scripts/setup_peers.sh
+
+Settings are those of `make bench-accuracy`, whose tables in DIR are used if they are there. An origin is one forecast of a series
+that a step learns from, which is what neuralforecast calls a window. The floating-point operations are those of the matrix
+products alone, forward and backward (as model FLOPs are counted by Chowdhery et al. 2022, PaLM).
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import functions as F
+
+from benchmarks.accuracy import PEERS, configuration, export_series
+from forecasting.config import Config
+from forecasting.models.batches import sequence_columns
+from forecasting.models.build import build_model, use_threads
+from forecasting.models.shared import SharedRows
+from forecasting.models.spec import ModelSpec
+from forecasting.origins import backtest_origins
+from forecasting.periods import position
+from forecasting.runtime import Run, add_options, friendly_errors, start_run
+from forecasting.scoring.shared import shared_rows
+from forecasting.training.ring import SingleRank
+from forecasting.training.shard import Shard
+from forecasting.training.specification import specify
+from jobs.run import STAGES
+
+NEEDED = ("ingest", "aggregate", "features")
+SERIES = 4_096  # that steps draw from
+WARM_UP = 5  # steps before time is taken
+
+
+def training_data(run: Run) -> tuple[ModelSpec, SharedRows, int, pa.Table]:
+    """Specification, shared rows, last period that training sees, and some series."""
+    sequences, shared = run.lake.read("sequences"), shared_rows(run.lake)
+    last = sequences.agg(F.max("last_period").alias("last")).first()["last"]
+    until = backtest_origins(last, run.config)[0]
+    known = sequences.where(F.col("first_period") <= F.lit(until))
+    spec = specify(known, shared, run.config, until, "benchmark")
+    some = known.orderBy(F.xxhash64("item_id", "location_id")).limit(SERIES)
+    return (
+        spec,
+        shared,
+        int(position(np.datetime64(until), spec.grain)),
+        some.select(*sequence_columns(spec.inputs)).toArrow(),
+    )
+
+
+def step_flops(model, series: int, origins: int) -> float:
+    """Floating-point operations of the matrix products of one training step."""
+    spec = model.spec
+    ahead, tokens = series * origins * spec.horizon, series * spec.patches
+    calendars = len(spec.inputs.calendars) * (spec.context + spec.horizon)
+    rows = {"head_state": series * origins, "head_day": ahead, "head_hidden": ahead, "head_out": ahead}
+    rows |= {"head_calendar": calendars, "head_events": calendars, "token_calendar": calendars / spec.patch}
+    rows["static"] = series
+    products = 0.0
+    for layer in model._flatten_layers():
+        if type(layer).__name__ == "Dense":
+            products += rows.get(layer.name, tokens) * layer.kernel.shape[0] * layer.kernel.shape[1]
+    if spec.encoder == "transformer":
+        products += spec.members * spec.layers * 2 * tokens * spec.patches * spec.width
+    return 3 * 2 * products  # each product has two of its size in the backward pass
+
+
+def steps_per_second(
+    spec: ModelSpec, shared: SharedRows, origin: int, series: pa.Table, config: Config, seconds: float
+):
+    """Steps a second of training on one process, operations a step, and the share of time that input takes."""
+    from forecasting.training.loop import Trainer
+
+    training = config.training.model_copy(update={"ranks": 1})
+    with tempfile.TemporaryDirectory(prefix="bench-throughput-") as folder:
+        of_spec = shared.of(spec.inputs)
+        shard = Shard(Path(folder), spec, of_spec, origin)
+        shard.fill(series.to_batches(max_chunksize=1_024))
+        model = build_model(spec, of_spec)
+        trainer = Trainer(model, shard, training, SingleRank(), 10_000)
+        for step in range(WARM_UP):
+            trainer.train(step)
+        began, steps, waited = time.monotonic(), 0, 0.0
+        while time.monotonic() - began < seconds:
+            loss, wait = trainer.train(WARM_UP + steps)
+            loss.numpy()  # wait for it
+            steps, waited = steps + 1, waited + wait
+        spent = time.monotonic() - began
+    origins = min(training.origins_per_series, spec.patches)
+    return steps / spent, step_flops(model, training.batch_size, origins), waited / spent
+
+
+def matmul_peak(dtype: str, seconds: float = 3.0, size: int = 2_048) -> float:
+    """GFLOP/s of the product of two square matrices."""
+    import tensorflow as tf
+
+    one = tf.cast(tf.random.normal([size, size]), dtype)
+    product = tf.function(lambda x: tf.matmul(x, x))
+    product(one)
+    began, times = time.monotonic(), 0
+    while time.monotonic() - began < seconds:
+        product(one).numpy()
+        times += 1
+    return 2 * size**3 * times / (time.monotonic() - began) / 1e9
+
+
+def peer_rates(run: Run, folder: Path, peers: Sequence[str], batch: int, threads: int, seconds: float) -> list[str]:
+    """Windows a second of models of neuralforecast, with as many series a batch and threads."""
+    lake, config, found = run.lake, run.config, []
+    sequences = lake.read("sequences")
+    last = sequences.agg(F.max("last_period").alias("last")).first()["last"]
+    until = backtest_origins(last, config)[0]
+    some = sequences.where(F.col("first_period") <= F.lit(until)).orderBy(F.xxhash64("item_id", "location_id"))
+    futures = export_series(some.limit(SERIES), lake.read("calendar_features"), until, config, folder)
+    for peer in peers:
+        command = [PEERS, "benchmarks/neural_peers.py", "--model", peer, "--input", folder / "series"]
+        command += ["--output", folder / f"{peer}.parquet", "--until", until, "--horizon", config.forecast.horizon]
+        command += ["--quantiles", ",".join(map(str, config.forecast.quantiles)), "--seconds", seconds]
+        command += ["--static-input", folder / "static", "--static", "department,category,location_group"]
+        command += ["--future", ",".join(futures), "--threads", threads, "--set", f"batch_size={batch}"]
+        told = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True).stdout
+        found += [
+            line.replace("figure ", f"figure {peer.lower()}_") for line in told.splitlines() if "windows_per" in line
+        ]
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Measure how fast training learns.")
+    parser.add_argument("--scale", choices=("small",), default="small", help="there is one")
+    parser.add_argument("--folder", help="that of bench-accuracy; its tables are used if they are there")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=30, help="time of each measurement")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--peers", nargs="*", default=[], choices=("NHITS", "TFT", "PatchTST"))
+    add_options(parser)
+    options = parser.parse_args(argv)
+    place = nullcontext(options.folder) if options.folder else tempfile.TemporaryDirectory(prefix="bench-throughput-")
+    with friendly_errors(), place as folder:
+        run = start_run(configuration(Path(folder), options.conf, options.set), "throughput")
+        if not run.lake.exists("sequences"):
+            for name in NEEDED:
+                run.stage(name, STAGES[name])
+        data, config = training_data(run), run.config
+        batch, origins = config.training.batch_size, config.training.origins_per_series
+        use_threads(options.threads)
+        for _ in range(options.repeats):
+            peaks = {dtype: matmul_peak(dtype) for dtype in ("float32", "bfloat16")}
+            rate, flops, waiting = steps_per_second(*data, config, options.seconds)
+            print(f"figure origins_per_second {rate * batch * origins:,.0f} origins/s")
+            print(f"figure step_seconds {1 / rate:.4f} s of {batch} series with {origins} origins")
+            print(f"figure input_share {waiting:.3f} of the time")
+            print(f"figure gflops {rate * flops / 1e9:.0f} GFLOP/s, {flops / 1e9:.1f} GFLOP a step")
+            for dtype, peak in peaks.items():
+                print(f"figure matmul_{dtype} {peak:.0f} GFLOP/s", flush=True)
+        for line in peer_rates(run, Path(folder), options.peers, batch, options.threads, options.seconds):
+            print(line)
+
+
+if __name__ == "__main__":
+    main()
