@@ -104,6 +104,7 @@ class FeaturesConfig(Section):
     events: tuple[str, ...]
     promotion_lead: Annotated[int, Field(ge=0)]
     missing: dict[str, FillFromPast]
+    group_demand: tuple[Literal["item", "category"], ...]
 
     @model_validator(mode="after")
     def _missing_has_a_default(self) -> FeaturesConfig:

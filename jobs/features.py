@@ -3,6 +3,7 @@
 spark-submit --py-files dist/forecasting.zip jobs/features.py --conf conf/prod.yml
 """
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from forecasting.demand.location_days import idle_periods
@@ -12,6 +13,7 @@ from forecasting.errors import LakeError
 from forecasting.features.behaviour import behaviour_lists
 from forecasting.features.calendar import calendar_features
 from forecasting.features.covariates import build_covariates, measured
+from forecasting.features.groups import group_lists
 from forecasting.features.history import histories
 from forecasting.features.places import calendars, places, with_places_of
 from forecasting.features.plans import price_spans, promotion_spans
@@ -37,22 +39,23 @@ def execute(run: Run) -> Figures:
     lake.write(with_lineage(category_prices(demand, products), **lineage), "category_prices")
     history = histories(demand, axis.grain, demand.count())
     with run.shuffling(lake.bytes_of("demand")):
-        sequences = build_sequences(history, facts(run, axis), axis, config.demand)
+        sequences = build_sequences(history, facts(run, axis, demand), axis, config.demand)
         lake.write(with_lineage(sequences, **lineage), "sequences")
     write_covariates(run, axis, lineage)
     periods = write_calendars(run, axis, lineage)
     return {"series": lake.read("sequences").count(), "periods": periods, "data_version": basis.data_version}
 
 
-def facts(run: Run, axis: Axis) -> Facts:
-    """What the sources say of series, beside their sales."""
-    lake, series = run.lake, run.config.series
+def facts(run: Run, axis: Axis, demand: DataFrame) -> Facts:
+    """What the sources say of series, beside their sales; `demand` up to the last period."""
+    lake, series, products = run.lake, run.config.series, run.lake.read_or_empty("products")
     grain, level = series.grain, series.location_level
     location_days = lake.read("location_days")
     locations = with_places_of(location_days, lake.read_or_empty("locations"))
     spans, place_spans = promotion_spans(lake.read_or_empty("promotions"), locations, level)
+    items, categories = group_lists(demand, products, run.config.features.group_demand, level)
     return Facts(
-        products=lake.read_or_empty("products"),
+        products=products,
         category_prices=lake.read("category_prices"),
         calendar=run.config.features.calendar,
         places=places(locations, run.config.features, level),
@@ -60,6 +63,8 @@ def facts(run: Run, axis: Axis) -> Facts:
         place_spans=place_spans,
         prices=price_spans(lake.read_or_empty("prices"), locations, level),
         behaviour=behaviour_lists(lake.read_or_empty("behaviour"), locations, grain, level),
+        items=items,
+        categories=categories,
         idle=idle_periods(location_days, locations, grain, level, run.config.demand),
         out_of_stock=empty_periods(lake.read_or_empty("stock"), locations, grain, level),
     )

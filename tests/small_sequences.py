@@ -37,6 +37,7 @@ def small_inputs() -> Inputs:
     """Promotions of two columns and one kind, a discount, weather, two calendars."""
     return Inputs(
         past=("discount", "views"),
+        groups=("item_demand", "category_demand"),
         planned=("display", "mailer"),
         kinds=("coupon",),
         signals=(Signal("rain", 2.0, 1.5), Signal("event fair", 0.0, 1.0)),
@@ -69,6 +70,8 @@ def small_sequences(series: int = 24, seed: int = 0, shortest: int = 5, longest:
         "mailer": [(rng.random(n + HORIZON) < 0.2) * 1.0 for n in lengths],
         "planned_price": [np.where(rng.random(n + HORIZON) < 0.1, 1.5, 2.0) for n in lengths],
         "views": [rng.poisson(9.0, n) for n in lengths],
+        "item_demand": [units + rng.poisson(9.0, len(units)) for units in quantity],
+        "category_demand": [units + rng.poisson(90.0, len(units)) for units in quantity],
     }
     coupons = [[("coupon", (rng.random(n + HORIZON) < 0.1).astype(np.float32))] for n in lengths]
     state = [np.where(rng.random(n) < 0.05, State.OUT_OF_STOCK, State.SOLD) for n in lengths]

@@ -39,6 +39,7 @@ def feature_names(spec: ModelSpec) -> tuple[str, ...]:
         *(f"signal_known_{number}" for number in signals),
         "scale",
         *(f"mean_{count}" for count in MEANS),
+        *(f"mean_{count}_of_{name}" for name in inputs.groups for count in MEANS),
         *(f"lag_{number + 1}" for number in range(LAGS)),
         f"profile_{PROFILE}",
         "sold_share",
@@ -84,6 +85,12 @@ def features(block: Block, origins: np.ndarray, spec: ModelSpec, shared: Shared,
     profile = sum(_at(demand, same - patch * number) for number in range(PROFILE))
     seen = sum(_at(counts, same - patch * number) for number in range(PROFILE))
     means = [_mean(demand, counts, origins, count * patch)[..., None] / scale for count in MEANS]
+    begun = (np.cumsum(block.observed, axis=1) > 0).astype(np.float32)
+    groups = [
+        _mean(block.groups[..., number], begun, origins, count * patch)[..., None]
+        for number in range(block.groups.shape[-1])
+        for count in MEANS
+    ]
     sold = _mean((demand > 0) * counts, counts, origins, LEVEL * patch)[..., None]
     year = {"day": 364, "week": 52, "month": 12}[spec.grain]
     reaches = (days >= year) & spec.inputs.yearly  # otherwise it would tell which periods these are
@@ -103,6 +110,7 @@ def features(block: Block, origins: np.ndarray, spec: ModelSpec, shared: Shared,
         *np.moveaxis(known, -1, 0),
         scale,
         *means,
+        *groups,
         *lags,
         profile / np.maximum(seen, 1) / scale,
         sold,

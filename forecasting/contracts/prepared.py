@@ -205,6 +205,18 @@ SEQUENCES = Table(
         Column("views", "array<float>", "times the item was looked at; `length` values", role="past"),
         Column("carts", "array<float>", "times it was put into a basket; `length` values", role="past"),
         Column("customers", "array<float>", "different customers who looked at it; `length` values", role="past"),
+        Column(
+            "item_demand",
+            "array<float>",
+            "units of the item at all places; `length` values, null where series are of the whole chain",
+            role="past",
+        ),
+        Column(
+            "category_demand",
+            "array<float>",
+            "units of the item's category at the place; `length` values, null for an item of none",
+            role="past",
+        ),
         Column("display", "array<float>", f"share of locations with a display; {_PROMOTED}", role="known future"),
         Column("mailer", "array<float>", f"share of locations with a mailer; {_PROMOTED}", role="known future"),
         Column("promotion", "array<float>", f"share of locations with any promotion; {_PROMOTED}", role="known future"),

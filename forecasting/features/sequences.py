@@ -21,6 +21,7 @@ from forecasting.demand.detection import infer_stock_outs
 from forecasting.demand.location_days import MISSING
 from forecasting.demand.regression import refit_every
 from forecasting.features.behaviour import BEHAVIOUR
+from forecasting.features.groups import GROUPS
 from forecasting.features.history import MEASURES
 from forecasting.features.plans import STRENGTHS, Spans
 from forecasting.features.prices import price_band
@@ -54,8 +55,8 @@ class Facts:
 
     products: bronze `products`. category_prices: as `prices.category_prices`. calendar: that of series whose places have none
     of their own. places: `location_id`, `location_group`, `calendar`. spans, place_spans: as `plans.promotion_spans` gives
-    them. prices: as `plans.price_spans`. behaviour: as `behaviour.behaviour_lists`. idle: as `location_days.idle_periods`.
-    out_of_stock: as `stock.empty_periods`.
+    them. prices: as `plans.price_spans`. behaviour: as `behaviour.behaviour_lists`. items, categories: as `groups.group_lists`.
+    idle: as `location_days.idle_periods`. out_of_stock: as `stock.empty_periods`.
     """
 
     products: DataFrame
@@ -66,6 +67,8 @@ class Facts:
     place_spans: DataFrame
     prices: DataFrame
     behaviour: DataFrame
+    items: DataFrame
+    categories: DataFrame
     idle: DataFrame
     out_of_stock: DataFrame
 
@@ -85,6 +88,8 @@ def build_sequences(history: DataFrame, facts: Facts, axis: Axis, demand: Demand
     for of_places in (facts.place_spans, facts.idle, facts.places):
         series = series.join(F.broadcast(of_places), on="location_id", how="left")
     series = series.join(facts.products.select("item_id", *ATTRIBUTES), on="item_id", how="left")
+    series = series.join(facts.items, on="item_id", how="left")
+    series = series.join(facts.categories, on=["category", "location_id"], how="left")
     series = _with_price_band(series, facts.category_prices)
     none = F.array().cast(series.schema["place_spans"].dataType)
     spans = F.concat(F.coalesce("spans", none), F.coalesce("place_spans", none))
@@ -133,6 +138,7 @@ def dense_batch(batch: pa.RecordBatch, axis: Axis, demand: DemandConfig) -> pa.R
         "length": pa.array(lengths, pa.int32()),
         **{name: lists(values, lengths) for name, values in (past | cleaned.arrays).items()},
         **_behaviour(batch, first, lengths, axis.grain),
+        **{column: _sums(batch[f"of_{group}"], first, lengths, axis.grain) for group, column in GROUPS.items()},
         **known,
         "demand_class": pa.array(cleaned.classes, pa.string()),
     }
@@ -198,6 +204,14 @@ def _behaviour(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, gr
     return {
         name: _where(events.is_valid(), lists(places.scatter(offset, value), lengths)) for name, value in values.items()
     }
+
+
+def _sums(events: pa.Array, first: np.ndarray, lengths: np.ndarray, grain: str) -> pa.Array:
+    """Demand of a group in every period that a series lives, null where it is of none."""
+    flat, places = events.flatten(), Ragged.of(events, lengths)
+    offset = position(flat.field("period_start").to_numpy(zero_copy_only=False), grain) - first[places.owner]
+    values = flat.field("quantity").to_numpy(zero_copy_only=False).astype(np.float32)
+    return _where(events.is_valid(), lists(places.scatter(offset, values), lengths))
 
 
 def _where(given: pa.Array, values: pa.ListArray) -> pa.Array:

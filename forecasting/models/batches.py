@@ -27,7 +27,14 @@ _FIXED = ("item_id", "location_id", "first_period", "length", TARGET, "observed"
 
 def sequence_columns(inputs: Inputs) -> tuple[str, ...]:
     """Columns of `sequences` that a model of these inputs reads."""
-    own = (*inputs.past, *inputs.planned, *((KINDS,) if inputs.kinds else ()), PROMOTION_ANNOUNCED, PRICE_ANNOUNCED)
+    own = (
+        *inputs.past,
+        *inputs.planned,
+        *inputs.groups,
+        *((KINDS,) if inputs.kinds else ()),
+        PROMOTION_ANNOUNCED,
+        PRICE_ANNOUNCED,
+    )
     return tuple(dict.fromkeys((*_FIXED, *own, *STATIC, "calendar")))
 
 
@@ -36,8 +43,8 @@ class Block:
     """Rows of series on a shared axis of W periods that ends at the forecast origin; A = W + horizon.
 
     quantity: [series, W]. observed: 1 from a series' first period on, but for periods that were closed or not delivered.
-    censored: 1 where stock was counted empty, so that demand was no less than the quantity. past: [series, W, columns]. price:
-    [series, A], as planned, else as last seen; 0 where unknown. price_lead: [series, A], periods ahead by which it was announced.
+    censored: 1 where stock was counted empty, so that demand was no less than the quantity. past: [series, W, columns]. groups: [series, W, columns], demand of
+    what the series is a part of. price: [series, A], as planned, else as last seen; 0 where unknown. price_lead: [series, A], periods ahead by which it was announced.
     planned: [series, A, columns and kinds]. lead: [series, A], the same of promotions. static: [series, len(STATIC)].
     calendar, place: [series], numbers of a calendar and of the place's signals. All is 0 before a series begins.
     """
@@ -46,6 +53,7 @@ class Block:
     observed: np.ndarray
     censored: np.ndarray
     past: np.ndarray
+    groups: np.ndarray
     price: np.ndarray
     price_lead: np.ndarray
     planned: np.ndarray
@@ -66,6 +74,7 @@ def block_shapes(spec: ModelSpec, width: int) -> dict[str, tuple[tuple[int, ...]
         "observed": ((width,), np.int8),
         "censored": ((width,), np.int8),
         "past": ((width, len(inputs.past)), np.float32),
+        "groups": ((width, len(inputs.groups)), np.float32),
         "price": ((ahead,), np.float32),
         "price_lead": ((ahead,), np.int16),
         "planned": ((ahead, len(inputs.planned) + len(inputs.kinds)), np.float32),
@@ -103,6 +112,7 @@ def to_block(batch: pa.RecordBatch, spec: ModelSpec, shared: Shared, origin: int
         "observed": _lay(batch["observed"], first, axis),
         "censored": (_lay(batch["state"], first, axis) == State.OUT_OF_STOCK),
         "past": _stack([_lay(batch[name], first, axis) for name in inputs.past], (len(batch), width)),
+        "groups": _stack([_lay(batch[name], first, axis) for name in inputs.groups], (len(batch), width)),
         "price": price * _announced(price_lead, ahead, origin),
         "price_lead": price_lead,
         "planned": planned * _announced(lead, ahead, origin)[..., None],
@@ -178,6 +188,7 @@ def network_input(
         "observed": block.observed[rows, begin:end].astype(np.float32),
         "censored": block.censored[rows, begin:end].astype(np.float32),
         "past": block.past[rows, begin:end],
+        "groups": block.groups[rows, begin:end],
         "price": block.price[rows, begin:ahead],
         "price_lead": block.price_lead[rows, begin:ahead].astype(np.int32),
         "planned": block.planned[rows, begin:ahead],

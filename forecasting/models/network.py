@@ -39,7 +39,7 @@ class DemandNetwork(keras.Model):
     """`model(inputs, origins)` gives quantiles [B, O, H, Q] and mean [B, O, H], in units.
 
     inputs: as `batches.network_input` makes them:
-        quantity, observed, censored: [B, T]; past: [B, T, columns]; price, price_lead, lead: [B, T + H]; planned: [B, T + H, K];
+        quantity, observed, censored: [B, T]; past, groups: [B, T, columns]; price, price_lead, lead: [B, T + H]; planned: [B, T + H, K];
         static: [B, len(STATIC)]; plan: [B]; calendar: [calendars, T + H, E]; reach: [T + H]; calendar_of: [B];
         signals: [B, T, N]; foretold, foretold_known: [B, O, H + 2, N], from the origin on.
     """

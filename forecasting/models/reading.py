@@ -99,12 +99,19 @@ def _tokens(inputs: dict[str, tf.Tensor], level: tf.Tensor, scale: tf.Tensor, sp
     promotions = _squash(inputs["planned"][:, :context] * inputs["reach"][None, :context, None])
     for columns in (_squash(inputs["past"]), promotions, inputs["signals"]):
         days.append(tf.reshape(columns, [tf.shape(quantity)[0], context // patch, patch * columns.shape[-1]]))
+    recent, begun = [], tf.cast(tf.cumsum(observed, axis=1) > 0, tf.float32)
+    for number in range(inputs["groups"].shape[-1]):
+        group = inputs["groups"][..., number]
+        usual, usual_scale = levels(group, begun, patch)
+        days.append(_squash(_patches(group, patch) / usual_scale[..., None]))
+        recent += [_ratio(_mean_of_last(tf.reduce_mean(_patches(group, patch), axis=-1), n), usual) for n in TRENDS]
+        recent.append(tf.math.log(usual + 0.01))
     price = _patches(inputs["price"][:, :context], patch)[..., -1]
     usual = _running_mean(price, tf.cast(price > 0, tf.float32))
     sold = tf.reduce_sum(_patches(quantity, patch), axis=-1)
     age = tf.cumsum(tf.reduce_sum(_patches(observed, patch), axis=-1), axis=1)
     days_open = tf.reduce_sum(_patches(observed, patch), axis=-1)
-    recent = [_ratio(_trailing(sold, n) / tf.maximum(_trailing(days_open, n), 1.0), level) for n in TRENDS]
+    recent += [_ratio(_trailing(sold, n) / tf.maximum(_trailing(days_open, n), 1.0), level) for n in TRENDS]
     sums = [
         tf.math.log(level + 0.01),
         tf.math.log(scale),
@@ -158,7 +165,8 @@ def _foretold(inputs: dict[str, tf.Tensor], spec: ModelSpec) -> tf.Tensor:
 
 
 def _same_phase(inputs: dict[str, tf.Tensor], origins: tf.Tensor, scale: tf.Tensor, spec: ModelSpec) -> tf.Tensor:
-    """Demand at the same place (weekday) of the last patches, one by one and as means: [B, O, H, LAGS + len(PROFILES)]."""
+    """Demand at the same place (weekday) of the last patches, one by one and as means, and the groups' there against
+    their mean: [B, O, H, LAGS + len(PROFILES) + groups]."""
     patches = _patches(inputs["quantity"], spec.patch)
     before = tf.maximum(origins[:, None] - tf.range(LAGS)[None, :], 0)
     lags = [tf.transpose(tf.gather(patches, before, axis=1), [0, 1, 3, 2])]  # [B, O, patch, LAGS]
@@ -166,8 +174,12 @@ def _same_phase(inputs: dict[str, tf.Tensor], origins: tf.Tensor, scale: tf.Tens
     for count in PROFILES:
         mean = _trailing(patches * seen, count) / tf.maximum(_trailing(seen, count), 1.0)
         lags.append(tf.gather(mean, origins, axis=1)[..., None])
-    same = _squash(tf.concat(lags, axis=-1) / scale[..., None])
-    return tf.gather(same, tf.range(spec.horizon) % spec.patch, axis=2)
+    same = [_squash(tf.concat(lags, axis=-1) / scale[..., None])]
+    for number in range(inputs["groups"].shape[-1]):
+        group = _patches(inputs["groups"][..., number], spec.patch)
+        mean = tf.gather(_mean_of_last(group, PROFILES[0]), origins, axis=1)  # [B, O, patch]
+        same.append(_ratio(mean, tf.reduce_mean(mean, axis=-1, keepdims=True))[..., None])
+    return tf.gather(tf.concat(same, axis=-1), tf.range(spec.horizon) % spec.patch, axis=2)
 
 
 def _year_ago(inputs: dict[str, tf.Tensor], origins: tf.Tensor, scale: tf.Tensor, spec: ModelSpec) -> tf.Tensor:
@@ -211,6 +223,11 @@ def _trailing(x: tf.Tensor, count: int) -> tf.Tensor:
     """Sum of the last `count` places of axis 1, fewer at its beginning."""
     sums = tf.cumsum(x, axis=1)
     return sums - tf.pad(sums, [[0, 0], [count, 0], *[[0, 0]] * (len(x.shape) - 2)])[:, : x.shape[1]]
+
+
+def _mean_of_last(x: tf.Tensor, count: int) -> tf.Tensor:
+    """Mean of the last `count` places of axis 1, of fewer at its beginning."""
+    return _trailing(x, count) / _trailing(tf.ones_like(x), count)
 
 
 def _ratio(x: tf.Tensor, level: tf.Tensor) -> tf.Tensor:

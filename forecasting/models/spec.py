@@ -19,6 +19,7 @@ PLANNED = (
     "promotion_depth",
     "promotion_periods_left",
 )  # as far as they were announced
+GROUPS = ("item_demand", "category_demand")  # demand of the item at all places, of the category at the place; past only
 KEYS = ("item_id", "location_id")  # what a series is of; learnt where it has many series
 STATIC = (
     "department",
@@ -50,7 +51,7 @@ class Signal:
 class Inputs:
     """What the training data has for a model to read; a model reads the same ever after.
 
-    past, planned: those of PAST and PLANNED that some series has. kinds: kinds of promotion. signals: covariates of places.
+    past, planned, groups: those of PAST, PLANNED and GROUPS that some series has. kinds: kinds of promotion. signals: covariates of places.
     calendars: calendars of countries and regions, the first for places whose own was not seen. events: named holidays
     and events that training has lived through. yearly: whether it saw every time of year twice. vocabularies: for each static column the values known; index 0 stays for
     the unknown.
@@ -58,6 +59,7 @@ class Inputs:
 
     past: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     signals: tuple[Signal, ...] = ()
     calendars: tuple[str, ...] = ()

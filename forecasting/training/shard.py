@@ -127,7 +127,8 @@ class Shard:
             shown = (np.arange(spec.context) >= hidden[:, None]).astype(np.float32)
             for name in ("quantity", "observed", "censored"):
                 inputs[name] = inputs[name] * shown
-            inputs["past"] = inputs["past"] * shown[..., None]
+            for name in ("past", "groups"):
+                inputs[name] = inputs[name] * shown[..., None]
         days = begin + (origins[:, None] + 1) * spec.patch + np.arange(spec.horizon)  # [O, H] columns
         at = np.minimum(days, self.width - 1)
         quantity, observed, censored = (x[rows][:, at] for x in (block.quantity, block.observed, block.censored))

@@ -12,7 +12,7 @@ from forecasting.config import Config
 from forecasting.lake import rows
 from forecasting.models.batches import KINDS, vocabulary
 from forecasting.models.shared import SharedRows, calendar_names, event_names, sees_years, signals_of
-from forecasting.models.spec import PAST, PLANNED, SMALLEST_CLASS, STATIC, Inputs, ModelSpec, model_spec
+from forecasting.models.spec import GROUPS, PAST, PLANNED, SMALLEST_CLASS, STATIC, Inputs, ModelSpec, model_spec
 from forecasting.periods import position
 
 _KIND = "kind of promotion"
@@ -24,11 +24,12 @@ def specify(sequences: DataFrame, shared: SharedRows, config: Config, until: dat
     Args:
         sequences: those that have begun by `until`, the last period whose demand training may see.
     """
-    found = rows(sequences.agg(*(F.count(name).alias(name) for name in (*PAST, *PLANNED))))[0]
+    found = rows(sequences.agg(*(F.count(name).alias(name) for name in (*PAST, *PLANNED, *GROUPS))))[0]
     words = _vocabularies(sequences)
     inputs = Inputs(
         past=tuple(name for name in PAST if found[name]),
         planned=tuple(name for name in PLANNED if found[name]),
+        groups=tuple(name for name in GROUPS if found[name]),
         kinds=words.pop(_KIND),
         signals=signals_of(shared.covariates, int(position(np.datetime64(until), shared.grain)), shared.grain),
         calendars=calendar_names(shared.calendar, config.features.calendar),

@@ -147,7 +147,19 @@ def test_a_signal_is_told_as_it_was_foretold_not_as_it_came(batch):
     assert set(np.unique(known)) == {0.0, 1.0}
 
 
-@pytest.mark.parametrize("column", ["quantity", "price", "discount", "views", "state", "observed"])
+def test_demand_of_groups_is_told_as_means(batch):
+    found = table(batch)
+    for row, lists in enumerate(batch["category_demand"].to_pylist()):
+        known = lists[: len(lists) - HORIZON] if len(lists) > HORIZON else []
+        for count in (1, 4):
+            last = known[-7 * count :]
+            told = named(found, f"mean_{count}_of_category_demand")[row, 0]
+            np.testing.assert_allclose(told, sum(last) / max(len(last), 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "column", ["quantity", "price", "discount", "views", "state", "observed", "item_demand", "category_demand"]
+)
 def test_nothing_that_happens_behind_an_origin_is_read(batch, column):
     one, other = (table(each, ORIGINS[:1]) for each in (batch, changed(batch, column, HORIZON, add=1)))
     np.testing.assert_array_equal(one, other)

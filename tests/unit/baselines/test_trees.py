@@ -70,7 +70,7 @@ def test_the_weekday_is_that_of_the_day_ahead():
     assert PLAIN > 7
 
 
-@pytest.mark.parametrize("name", ["quantity", "price", "discount", "views", "state"])
+@pytest.mark.parametrize("name", ["quantity", "price", "discount", "views", "state", "item_demand", "category_demand"])
 def test_what_comes_behind_an_origin_is_not_read(name):
     origins = np.array([WIDTH - 1 - HORIZON])
     batch = small_sequences()

@@ -10,7 +10,7 @@ from forecasting.contracts import SEQUENCES
 from forecasting.features.history import histories
 from forecasting.features.plans import ALWAYS
 from forecasting.features.sequences import Axis, Facts, _cleaned, build_sequences, price_and_discount
-from forecasting.models.spec import KEYS, PAST, PLANNED, STATIC, TARGET
+from forecasting.models.spec import GROUPS, KEYS, PAST, PLANNED, STATIC, TARGET
 from forecasting.states import State
 
 PERIOD = st.tuples(
@@ -57,6 +57,8 @@ SHAPES = {
     "prices": f"item_id string, location_id string, prices array<{PRICE}>, general_prices array<{PRICE}>",
     "behaviour": "item_id string, location_id string, "
     "behaviour array<struct<period_start: date, views: double, carts: double, customers: double>>",
+    "items": "item_id string, of_item array<struct<period_start: date, quantity: double>>",
+    "categories": "category string, location_id string, of_category array<struct<period_start: date, quantity: double>>",
     "idle": "location_id string, idle array<struct<period_start: date, state: string>>",
     "out_of_stock": "item_id string, location_id string, out_of_stock array<date>",
 }
@@ -82,7 +84,9 @@ def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark):
         spark,
         rows[::-1],  # in any order
         Axis("day", LAST, 3),
-        products=[("a", "food", None, None, None, None, "1 kg", day(-9))],
+        products=[("a", "food", "oil", None, None, None, "1 kg", day(-9))],
+        items=[("a", [(day(1), 9.0), (day(-2), 7.0), (day(9), 1.0)])],
+        categories=[("oil", "s", [(day(3), 30.5)]), ("oil", "t", [(day(3), 7.0)])],
         places=[("s", "north", "DE-BE")],
         spans=[("a", "s", [(day(3), day(4), "coupon", 1.0, 0.3, day(1), 0.5, 1.0)])],
         place_spans=[("s", [(day(5), day(60), "fair", 1.0, None, None, 0.0, 0.0)])],
@@ -103,6 +107,8 @@ def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark):
     assert a["promotion_kinds"] == {"coupon": [0, 0, 0, 1, 1, 0, 0], "fair": [0, 0, 0, 0, 0, 1, 1]}
     assert a["planned_price"] == [2.5, 2.5, 3, 3, 2.5, 0, 0]  # an own price counts before the general one
     assert a["price_announced"] == [ALWAYS, ALWAYS, 1, 2, ALWAYS, ALWAYS, ALWAYS]
+    assert (a["item_demand"], a["category_demand"]) == ([0, 9, 0, 0], [0, 0, 0, 30.5])
+    assert b["item_demand"] is None and b["category_demand"] is None
     assert (a["views"], a["carts"], a["customers"]) == ([0, 7, 0, 0], [0, 2, 0, 0], [0, 1, 0, 0])
     assert (a["department"], a["brand"], a["size"], a["launched_on"]) == ("food", None, "1 kg", day(-9))
     assert (a["location_group"], a["calendar"]) == ("north", "DE-BE")
@@ -171,7 +177,7 @@ def test_a_stock_out_that_nobody_counted_is_inferred_and_a_spike_flagged_beside_
 
 def test_the_model_reads_columns_in_the_role_that_the_contract_gives_them():
     assert TARGET in SEQUENCES.with_role("target")
-    assert set(PAST) <= set(SEQUENCES.with_role("past"))
+    assert {*PAST, *GROUPS} <= set(SEQUENCES.with_role("past"))
     assert set(PLANNED) <= set(SEQUENCES.with_role("known future"))
     assert set(STATIC) - set(KEYS) <= set(SEQUENCES.with_role("static"))
 

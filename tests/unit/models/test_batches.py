@@ -58,7 +58,9 @@ def test_block_equals_the_obvious_loop(origin):
             assert block.price[row, column] == (record["planned_price"][index] if begun else 0)
 
 
-@pytest.mark.parametrize("column", ["quantity", "price", "discount", "views", "observed", "state"])
+@pytest.mark.parametrize(
+    "column", ["quantity", "price", "discount", "views", "observed", "state", "item_demand", "category_demand"]
+)
 def test_nothing_behind_the_origin_is_read(column):
     batch = small_sequences()
     one, other = (block_of(b, ORIGIN - 10) for b in (batch, changed(batch, column, after=10, add=1.0)))

@@ -12,6 +12,7 @@ from forecasting.models.batches import network_input, to_block
 from forecasting.models.build import build_model
 from forecasting.models.loss import pinball
 from forecasting.models.reading import _days_ahead, _since_sale, _year_ago, levels
+from forecasting.models.spec import GROUPS
 from forecasting.states import State
 
 ENCODERS = ("transformer", "lstm", "gru", "rnn")
@@ -50,7 +51,7 @@ def test_more_returned_than_sold_leaves_forecasts_finite(model):
     assert np.isfinite(quantiles).all() and np.isfinite(mean).all()
 
 
-@pytest.mark.parametrize("column", ["quantity", "discount", "views", "state", "observed"])
+@pytest.mark.parametrize("column", ["quantity", "discount", "views", "state", "observed", *GROUPS])
 def test_an_origin_sees_nothing_behind_it(model, column):
     batch, patches = small_sequences(), model.spec.patches
     late = changed(batch, column, after=14, add={"observed": -1, "state": State.OUT_OF_STOCK}.get(column, 5))

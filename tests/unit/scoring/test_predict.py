@@ -22,7 +22,7 @@ def test_batches_and_padding_change_nothing(packed):
     np.testing.assert_allclose(small.predict(batch.slice(3, 5))[0], mean[3:8], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("column", ["quantity", "discount", "views", "observed"])
+@pytest.mark.parametrize("column", ["quantity", "discount", "views", "observed", "item_demand", "category_demand"])
 def test_what_comes_after_the_origin_changes_no_forecast(packed, column):
     batch, predictor = small_sequences(), Predictor(packed, small_rows(), ORIGIN - 7, 24)
     before, after = predictor.predict(batch), predictor.predict(changed(batch, column, after=7))
