@@ -9,8 +9,6 @@ from pyspark.sql import functions as F
 
 from forecasting.demand.aggregate import UNIT_PARTS, exact_sum
 
-GROUPS = {"item": "item_demand", "category": "category_demand"}  # column of `sequences` by group
-
 
 def group_lists(
     demand: DataFrame, products: DataFrame, told: Collection[str], level: str
@@ -19,20 +17,22 @@ def group_lists(
 
     Args:
         demand: silver `demand`. products: bronze `products`; items without a category are of none.
-        told: those of GROUPS that are wanted. level: as `series.location_level`; of an item of the whole chain its demand at all
+        told: the groups that are wanted, `item` and `category`. level: as `series.location_level`; of an item of the whole chain its demand at all
             places is that of its series.
 
     Returns:
-        `item_id`, `of_item`; and `category`, `location_id`, `of_category`: arrays of struct(period_start, quantity).
+        `item_id`, `of_item`; and `category`, `location_id`, `of_category`: arrays of struct(period_start, item_demand or
+        category_demand).
     """
     items = demand if "item" in told and level != "chain" else demand.limit(0)
     categories = demand if "category" in told else demand.limit(0)
     categories = categories.join(products.select("item_id", "category"), on="item_id", how="inner")
     named = categories.where(F.col("category").isNotNull())
-    return _lists(items, "of_item", "item_id"), _lists(named, "of_category", "category", "location_id")
+    return _lists(items, "item", "item_id"), _lists(named, "category", "category", "location_id")
 
 
-def _lists(demand: DataFrame, name: str, *keys: str) -> DataFrame:
+def _lists(demand: DataFrame, group: str, *keys: str) -> DataFrame:
     """The sums of each group, the same whatever the order of rows."""
-    periods = demand.groupBy(*keys, "period_start").agg(exact_sum(F.col("quantity"), UNIT_PARTS).alias("quantity"))
-    return periods.groupBy(*keys).agg(F.collect_list(F.struct("period_start", "quantity")).alias(name))
+    total = exact_sum(F.col("quantity"), UNIT_PARTS).alias(f"{group}_demand")
+    periods = demand.groupBy(*keys, "period_start").agg(total)
+    return periods.groupBy(*keys).agg(F.collect_list(F.struct("period_start", f"{group}_demand")).alias(f"of_{group}"))

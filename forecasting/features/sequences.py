@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -21,7 +21,6 @@ from forecasting.demand.detection import infer_stock_outs
 from forecasting.demand.location_days import MISSING
 from forecasting.demand.regression import refit_every
 from forecasting.features.behaviour import BEHAVIOUR
-from forecasting.features.groups import GROUPS
 from forecasting.features.history import MEASURES
 from forecasting.features.plans import STRENGTHS, Spans
 from forecasting.features.prices import price_band
@@ -137,8 +136,9 @@ def dense_batch(batch: pa.RecordBatch, axis: Axis, demand: DemandConfig) -> pa.R
         **{name: batch[name] for name in (*SERIES, "first_period", *ATTRIBUTES, *PLACE_ATTRIBUTES, "price_band")},
         "length": pa.array(lengths, pa.int32()),
         **{name: lists(values, lengths) for name, values in (past | cleaned.arrays).items()},
-        **_behaviour(batch, first, lengths, axis.grain),
-        **{column: _sums(batch[f"of_{group}"], first, lengths, axis.grain) for group, column in GROUPS.items()},
+        **_happened(batch["behaviour"], BEHAVIOUR, first, lengths, axis.grain),
+        **_happened(batch["of_item"], ("item_demand",), first, lengths, axis.grain),
+        **_happened(batch["of_category"], ("category_demand",), first, lengths, axis.grain),
         **known,
         "demand_class": pa.array(cleaned.classes, pa.string()),
     }
@@ -196,22 +196,20 @@ def _map_of(arrays: Mapping[str, np.ndarray], lengths: np.ndarray) -> pa.MapArra
     return pa.MapArray.from_arrays(pa.array(offsets), pa.array(keys, pa.string()), lists(values, sizes))
 
 
-def _behaviour(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str) -> dict[str, pa.Array]:
-    events = batch["behaviour"]
+def _happened(
+    events: pa.Array, names: Sequence[str], first: np.ndarray, lengths: np.ndarray, grain: str
+) -> dict[str, pa.Array]:
+    """Values of events in every period that a series lives, 0 where there is none; null for series that have no events.
+
+    Args:
+        events: lists of structs with `period_start` and `names`.
+    """
     flat, places = events.flatten(), Ragged.of(events, lengths)
     offset = position(flat.field("period_start").to_numpy(zero_copy_only=False), grain) - first[places.owner]
-    values = {name: flat.field(name).to_numpy(zero_copy_only=False).astype(np.float32) for name in BEHAVIOUR}
+    values = {name: flat.field(name).to_numpy(zero_copy_only=False).astype(np.float32) for name in names}
     return {
         name: _where(events.is_valid(), lists(places.scatter(offset, value), lengths)) for name, value in values.items()
     }
-
-
-def _sums(events: pa.Array, first: np.ndarray, lengths: np.ndarray, grain: str) -> pa.Array:
-    """Demand of a group in every period that a series lives, null where it is of none."""
-    flat, places = events.flatten(), Ragged.of(events, lengths)
-    offset = position(flat.field("period_start").to_numpy(zero_copy_only=False), grain) - first[places.owner]
-    values = flat.field("quantity").to_numpy(zero_copy_only=False).astype(np.float32)
-    return _where(events.is_valid(), lists(places.scatter(offset, values), lengths))
 
 
 def _where(given: pa.Array, values: pa.ListArray) -> pa.Array:

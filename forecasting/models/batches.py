@@ -43,10 +43,11 @@ class Block:
     """Rows of series on a shared axis of W periods that ends at the forecast origin; A = W + horizon.
 
     quantity: [series, W]. observed: 1 from a series' first period on, but for periods that were closed or not delivered.
-    censored: 1 where stock was counted empty, so that demand was no less than the quantity. past: [series, W, columns]. groups: [series, W, columns], demand of
-    what the series is a part of. price: [series, A], as planned, else as last seen; 0 where unknown. price_lead: [series, A], periods ahead by which it was announced.
-    planned: [series, A, columns and kinds]. lead: [series, A], the same of promotions. static: [series, len(STATIC)].
-    calendar, place: [series], numbers of a calendar and of the place's signals. All is 0 before a series begins.
+    censored: 1 where stock was counted empty, so that demand was no less than the quantity. past: [series, W, columns]. groups:
+    [series, W, columns], demand of what the series is a part of. price: [series, A], as planned, else as last seen; 0 where
+    unknown. price_lead: [series, A], periods ahead by which it was announced. planned: [series, A, columns and kinds]. lead:
+    [series, A], the same of promotions. static: [series, len(STATIC)]. calendar, place: [series], numbers of a calendar and of
+    the place's signals. All is 0 before a series begins.
     """
 
     quantity: np.ndarray

@@ -92,7 +92,7 @@ def series_of(spark):
         lake = SimpleNamespace(read=tables.get, read_or_empty=lambda name: empty([], name))
         demand = build_demand(sales, locations, CONFIG.series, CONFIG.demand)
         axis = Axis("day", LAST, HORIZON)
-        known = facts(SimpleNamespace(lake=lake, config=CONFIG), axis)
+        known = facts(SimpleNamespace(lake=lake, config=CONFIG), axis, demand)
         found = build_sequences(histories(demand, "day", 1000), known, axis, CONFIG.demand).toPandas()
         return {(row["location_id"], row["item_id"]): row for _, row in found.iterrows()}
 

@@ -30,7 +30,7 @@ def lists(spark):
 
 
 def days_of(events):
-    return {(event["period_start"] - date(2024, 1, 5)).days: event["quantity"] for event in events}
+    return {(day - date(2024, 1, 5)).days: units for day, units in events}
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -57,8 +57,8 @@ SHAPES = {
     "prices": f"item_id string, location_id string, prices array<{PRICE}>, general_prices array<{PRICE}>",
     "behaviour": "item_id string, location_id string, "
     "behaviour array<struct<period_start: date, views: double, carts: double, customers: double>>",
-    "items": "item_id string, of_item array<struct<period_start: date, quantity: double>>",
-    "categories": "category string, location_id string, of_category array<struct<period_start: date, quantity: double>>",
+    "items": "item_id string, of_item array<struct<period_start: date, item_demand: double>>",
+    "categories": "category string, location_id string, of_category array<struct<period_start: date, category_demand: double>>",
     "idle": "location_id string, idle array<struct<period_start: date, state: string>>",
     "out_of_stock": "item_id string, location_id string, out_of_stock array<date>",
 }
