@@ -145,6 +145,7 @@ class ModelConfig(Section):
     components: Positive
     members: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
+    precision: Literal["float32", "bfloat16"]
     static_width: Positive
 
     @model_validator(mode="after")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from forecasting.models.batches import empty_input
@@ -15,13 +17,27 @@ def use_threads(threads: int) -> None:
     """Keeps TensorFlow to the cores that this process owns; only the first call in a process has an effect."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    import tensorflow as tf
+    with _quiet():
+        import tensorflow as tf
 
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:  # TensorFlow has started already, with the settings of whoever came first
         return
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing reaches standard error: importing TensorFlow tells there of its instructions before it reads how much to tell."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def build_model(spec: ModelSpec, shared: Shared, seed: int = 0):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from forecasting.models.products import dense
 from forecasting.models.spec import ModelSpec
 
 
@@ -36,20 +37,23 @@ class AttentionBlock(keras.layers.Layer):
         self.heads, self.rate = spec.heads, spec.dropout
         self.norm_attention = keras.layers.LayerNormalization(epsilon=1e-5, name="norm_attention")
         self.norm_feed = keras.layers.LayerNormalization(epsilon=1e-5, name="norm_feed")
-        self.qkv = keras.layers.Dense(3 * spec.width, use_bias=False, name="qkv")
-        self.out = keras.layers.Dense(spec.width, name="out")
-        self.feed = keras.layers.Dense(4 * spec.width, activation="relu", name="feed")
-        self.back = keras.layers.Dense(spec.width, name="back")
+        self.qkv = dense(spec, 3 * spec.width, use_bias=False, name="qkv")
+        self.out = dense(spec, spec.width, name="out")
+        self.feed = dense(spec, 4 * spec.width, activation="relu", name="feed")
+        self.back = dense(spec, spec.width, name="back")
 
     def call(self, x: tf.Tensor, bias: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """x: [B, P, D]; bias: [B, heads, P, P], added to the attention logits."""
         batch, tokens, width = tf.shape(x)[0], x.shape[1], x.shape[2]
         qkv = tf.reshape(self.qkv(self.norm_attention(x)), [batch, tokens, 3, self.heads, width // self.heads])
         q, k, v = tf.unstack(tf.transpose(qkv, [2, 0, 3, 1, 4]))  # [B, heads, P, D / heads] each
-        logits = tf.matmul(q, k, transpose_b=True) * (width // self.heads) ** -0.5 + bias
-        mixed = tf.transpose(tf.matmul(tf.nn.softmax(logits), v), [0, 2, 1, 3])
-        x = x + dropout(self.out(tf.reshape(mixed, [batch, tokens, width])), self.rate, seed, 0)
-        return x + dropout(self.back(self.feed(self.norm_feed(x))), self.rate, seed, 1)
+        logits = tf.cast(tf.matmul(q, k, transpose_b=True), x.dtype) * (width // self.heads) ** -0.5 + bias
+        shares = tf.cast(tf.nn.softmax(logits), v.dtype)
+        mixed = tf.transpose(tf.matmul(shares, v), [0, 2, 1, 3])
+        out = self.out(tf.reshape(mixed, [batch, tokens, width]))
+        x = x + dropout(tf.cast(out, x.dtype), self.rate, seed, 0)
+        back = self.back(self.feed(self.norm_feed(x)))
+        return x + dropout(tf.cast(back, x.dtype), self.rate, seed, 1)
 
 
 class RecurrentEncoder(keras.layers.Layer):
@@ -78,11 +82,19 @@ def encoder(spec: ModelSpec) -> keras.layers.Layer:
 
 
 def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, place: int) -> tf.Tensor:
-    """Dropout whose draw depends on the seed alone, so that a resumed training draws the same."""
-    if seed is None or rate == 0.0:
+    """Dropout whose draw depends on the seed alone, so that a resumed training draws the same.
+
+    A byte decides of each number, since drawing four for each took a sixth of a training step on CPU: the rate is rounded to
+    whole 256ths.
+    """
+    dropped = round(256 * rate)
+    if seed is None or dropped == 0:
         return x
-    keep = tf.random.stateless_uniform(tf.shape(x), tf.add(seed, [0, 101 * (place + 1)])) >= rate
-    return tf.where(keep, x / (1.0 - rate), 0.0)
+    words = tf.concat([tf.shape(x)[:-1], [-(-x.shape[-1] // 4)]], axis=0)
+    seed = tf.add(seed, [0, 101 * (place + 1)])
+    draw = tf.bitcast(tf.random.stateless_uniform(words, seed, None, None, tf.uint32), tf.uint8)  # [..., D / 4, 4]
+    draw = tf.reshape(draw, tf.concat([tf.shape(x)[:-1], [-1]], axis=0))[..., : x.shape[-1]]
+    return tf.where(draw >= tf.constant(dropped, tf.uint8), x * (256.0 / (256 - dropped)), 0.0)
 
 
 def _attention_bias(present: tf.Tensor, heads: int) -> tf.Tensor:

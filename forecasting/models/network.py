@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from forecasting.models import distribution
 from forecasting.models.encoders import encoder
+from forecasting.models.products import dense
 from forecasting.models.reading import Reading, read
 from forecasting.models.shared import PLAIN
 from forecasting.models.spec import STATIC, ModelSpec
@@ -79,24 +80,24 @@ class Member(keras.layers.Layer):
     def __init__(self, spec: ModelSpec, name: str) -> None:
         super().__init__(name=name)
         self.spec = spec
-        dense = keras.layers.Dense
-        self.token = dense(spec.width, name="token")
+        self.token = dense(spec, spec.width, name="token")
         self.embeddings = [
             keras.layers.Embedding(len(spec.inputs.vocabulary(column)) + 1, spec.static_width, name=f"static_{column}")
             for column in STATIC
         ]
-        self.static = dense(spec.width, name="static")
+        self.static = dense(spec, spec.width, name="static")
         # Named events start without an effect: of one that training does not meet again, nothing is guessed.
-        self.token_calendar = dense(spec.width, use_bias=False, kernel_initializer="zeros", name="token_calendar")
+        zeros = {"use_bias": False, "kernel_initializer": "zeros"}
+        self.token_calendar = dense(spec, spec.width, **zeros, name="token_calendar")
         self.encoder = encoder(spec)
-        self.head_state = dense(spec.head_width, name="head_state")
-        self.head_day = dense(spec.head_width, use_bias=False, name="head_day")
-        self.head_calendar = dense(spec.head_width, use_bias=False, name="head_calendar")
-        self.head_events = dense(spec.head_width, use_bias=False, kernel_initializer="zeros", name="head_events")
-        self.head_hidden = dense(spec.head_width, activation="relu", name="head_hidden")
+        self.head_state = dense(spec, spec.head_width, name="head_state")
+        self.head_day = dense(spec, spec.head_width, use_bias=False, name="head_day")
+        self.head_calendar = dense(spec, spec.head_width, use_bias=False, name="head_calendar")
+        self.head_events = dense(spec, spec.head_width, **zeros, name="head_events")
+        self.head_hidden = dense(spec, spec.head_width, activation="relu", name="head_hidden")
         # So small that the first forecasts are the level and the centres as they lie.
         small = keras.initializers.RandomNormal(stddev=0.02)
-        self.head_out = dense(3 * spec.components + 1, kernel_initializer=small, name="head_out")
+        self.head_out = keras.layers.Dense(3 * spec.components + 1, kernel_initializer=small, name="head_out")
         self.horizon = keras.layers.Embedding(spec.horizon, spec.head_width, name="horizon")
 
     def call(self, reading: Reading, seed: tf.Tensor | None = None) -> tf.Tensor:
@@ -109,11 +110,12 @@ class Member(keras.layers.Layer):
         shared = tf.gather(self.token_calendar(reading.token_calendar), reading.calendar_of)
         static = tf.concat([embed(reading.static[:, i]) for i, embed in enumerate(self.embeddings)], axis=-1)
         x = self.token(reading.tokens) + shared + self.static(static)[:, None]
-        return self.encoder(x, reading.present, seed)
+        return self.encoder(tf.cast(x, tf.float32), reading.present, seed)
 
     def _calendar_ahead(self, reading: Reading) -> tf.Tensor:
         """What the calendar and the distance say of each day ahead: [B, O, H, head width]."""
         plain, events = reading.calendar[..., :PLAIN], reading.calendar[..., PLAIN:]
         said = self.head_calendar(plain) + self.head_events(events)  # [calendars, T + H, head width]
-        said = tf.gather(said, reading.ahead, axis=1) + self.horizon(tf.range(self.spec.horizon))
+        ahead = tf.cast(self.horizon(tf.range(self.spec.horizon)), said.dtype)
+        said = tf.gather(said, reading.ahead, axis=1) + ahead
         return tf.gather(said, reading.calendar_of)

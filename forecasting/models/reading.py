@@ -227,7 +227,7 @@ def _trailing(x: tf.Tensor, count: int) -> tf.Tensor:
 
 def _mean_of_last(x: tf.Tensor, count: int) -> tf.Tensor:
     """Mean of the last `count` places of axis 1, of fewer at its beginning."""
-    return _trailing(x, count) / _trailing(tf.ones_like(x), count)
+    return _trailing(x, count) / _trailing(tf.ones_like(x[:1]), count)
 
 
 def _ratio(x: tf.Tensor, level: tf.Tensor) -> tf.Tensor:

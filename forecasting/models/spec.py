@@ -89,6 +89,7 @@ class ModelSpec:
     components: int
     members: int
     dropout: float
+    precision: str
     static_width: int
     promotion_lead: int
     inputs: Inputs
@@ -152,6 +153,7 @@ def model_spec(config: Config, inputs: Inputs, trained_until: date, data_version
         components=model.components,
         members=model.members,
         dropout=model.dropout,
+        precision=model.precision,
         static_width=model.static_width,
         promotion_lead=config.features.promotion_lead,
         inputs=inputs,

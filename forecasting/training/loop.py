@@ -8,6 +8,7 @@ import math
 import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import keras
@@ -140,6 +141,21 @@ def total_steps(series: int, config: TrainingConfig) -> int:
     return max(1, math.ceil(series / config.batch_size)) * config.epochs
 
 
+class Ahead:
+    """What each step needs, made in another thread while the step before it runs."""
+
+    def __init__(self, make: Callable[[int], tuple]) -> None:
+        self._make, self._thread = make, ThreadPoolExecutor(1)
+        self._coming: tuple[int, Future] | None = None
+
+    def of(self, step: int) -> tuple:
+        """What `make` gives for a step; that of the next one is begun."""
+        expected = self._coming is not None and self._coming[0] == step
+        made = self._coming[1].result() if expected else self._make(step)
+        self._coming = step + 1, self._thread.submit(self._make, step + 1)
+        return made
+
+
 class Trainer:
     """The compiled steps of one rank."""
 
@@ -158,9 +174,11 @@ class Trainer:
         self.optimizer.build(model.trainable_variables)
         self.averages = [keras.Variable(weight, trainable=False) for weight in model.weights]
         self.variables = [*model.weights, *self.averages, *self.optimizer.variables]
+        self._input = Ahead(self._batch)
         self._levels = tf.constant(shard.spec.quantiles, tf.float32)
         self._gradients = tf.function(self._loss_and_gradients, jit_compile=config.xla)
-        self._apply = tf.function(self._average_and_apply)
+        self._average = tf.function(ring.average) if ring.size > 1 else ring.average
+        self._apply = tf.function(self._apply_gradients, jit_compile=config.xla)
         self._score = tf.function(self._validation_sums)
 
     def resume(self, checkpoints: Checkpoints, report: Callable[[dict], None]) -> State:
@@ -176,14 +194,12 @@ class Trainer:
     def train(self, step: int) -> tuple[tf.Tensor, float]:
         """One step; the loss of this rank, and the seconds it waited for input."""
         started = time.monotonic()
-        rows = self.shard.training_rows(step, self.batch_size, self.config.seed + 1000 * self.ring.rank)
-        draw = np.random.default_rng([self.config.seed, step])  # the same phase and origins on every rank
-        batch = self.shard.training_batch(rows, draw, self.config)
+        tensors = self._input.of(step)
         waited = time.monotonic() - started
         seed = tf.constant([self.config.seed + self.ring.rank, 1_000 * step], tf.int32)
-        loss, gradients = self._gradients(*_tensors(batch), seed)
+        loss, gradients = self._gradients(*tensors, seed)
         share = min(self.config.averaging, (1.0 + step) / (10.0 + step))  # early weights are soon forgotten
-        self._apply(gradients, tf.constant(share, tf.float32))
+        self._apply(self._average(gradients), tf.constant(share, tf.float32))
         return loss, waited
 
     def validate(self, state: State, report: Callable[[dict], None]) -> None:
@@ -220,9 +236,15 @@ class Trainer:
         variables = [v.value for v in self.model.trainable_variables]
         return loss, [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
 
-    def _average_and_apply(self, gradients, share):
-        averaged, _ = tf.clip_by_global_norm(self.ring.average(gradients), self.config.clip_norm)
-        self.optimizer.apply(averaged, self.model.trainable_variables)
+    def _batch(self, step: int) -> tuple:
+        """Tensors of a step, the same whenever they are made."""
+        rows = self.shard.training_rows(step, self.batch_size, self.config.seed + 1000 * self.ring.rank)
+        draw = np.random.default_rng([self.config.seed, step])  # the same phase and origins on every rank
+        return _tensors(self.shard.training_batch(rows, draw, self.config))
+
+    def _apply_gradients(self, averaged, share):
+        clipped, _ = tf.clip_by_global_norm(averaged, self.config.clip_norm)
+        self.optimizer.apply(clipped, self.model.trainable_variables)
         for average, weight in zip(self.averages, self.model.weights, strict=True):
             average.assign(share * average + (1.0 - share) * weight)
 

@@ -9,7 +9,7 @@ from small_sequences import ORIGIN, small_config, small_sequences, small_shared,
 from forecasting.errors import TrainingError
 from forecasting.models import artifact
 from forecasting.models.build import build_model
-from forecasting.training.loop import Checkpoints, Trainer, fit, total_steps
+from forecasting.training.loop import Ahead, Checkpoints, Trainer, fit, total_steps
 from forecasting.training.ring import SingleRank
 from forecasting.training.shard import Shard
 
@@ -123,3 +123,23 @@ def test_time_ends_training_at_the_best_weights_so_far(shard, tmp_path):
         lambda m: None,
     )
     assert state.step == 4 and state.best_weights  # the first look at the clock
+
+
+def test_input_made_ahead_is_that_of_the_step_asked_for():
+    made = []
+    ahead = Ahead(lambda step: made.append(step) or (step,))
+    assert [ahead.of(step) for step in (0, 1, 2, 7, 8)] == [(0,), (1,), (2,), (7,), (8,)]
+    ahead.of(9)
+    assert set(made) >= {0, 1, 2, 7, 8, 9} and len(made) == len(set(made))
+
+
+def test_what_breaks_while_made_ahead_is_raised_at_its_step():
+    def make(step):
+        if step == 1:
+            raise ValueError("broken")
+        return (step,)
+
+    ahead = Ahead(make)
+    assert ahead.of(0) == (0,)
+    with pytest.raises(ValueError, match="broken"):
+        ahead.of(1)

@@ -10,6 +10,7 @@ from small_sequences import ORIGIN, changed, small_sequences, small_shared, smal
 
 from forecasting.models.batches import network_input, to_block
 from forecasting.models.build import build_model
+from forecasting.models.encoders import dropout
 from forecasting.models.loss import pinball
 from forecasting.models.reading import _days_ahead, _since_sale, _year_ago, levels
 from forecasting.models.spec import GROUPS
@@ -206,3 +207,24 @@ def test_the_same_seed_gives_the_same_weights():
     one, same, other = (build_model(small_spec(), small_shared(), seed=seed).get_weights() for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("width", [64, 6])
+def test_dropout_leaves_out_as_many_as_it_says_and_makes_up_for_them(width):
+    x = tf.ones([40, 50, width])
+    one, again, elsewhere = (dropout(x, 0.25, tf.constant([1, 2]), place).numpy() for place in (0, 0, 1))
+    assert (one == again).all() and (one != elsewhere).any()
+    assert set(np.unique(one)) == {np.float32(0.0), np.float32(4 / 3)}
+    np.testing.assert_allclose((one == 0).mean(), 0.25, atol=4 * (0.25 * 0.75 / x.numpy().size) ** 0.5)
+    assert (dropout(x, 0.25, None, 0) == x).numpy().all()
+
+
+def test_half_the_precision_changes_forecasts_by_little():
+    whole, half = built(), built(precision="bfloat16")
+    half.set_weights(whole.get_weights())
+    assert {str(weight.dtype) for weight in half.weights} == {"float32"}
+    origins = np.arange(whole.spec.patches)
+    (_, exact), (quantiles, mean) = (answers(model, small_sequences(), origins) for model in (whole, half))
+    assert quantiles.dtype == mean.dtype == tf.float32
+    np.testing.assert_allclose(mean, exact, rtol=0.05, atol=0.01)
+    assert np.abs(mean - exact).max() > 0
