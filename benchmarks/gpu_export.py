@@ -11,20 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.accuracy import configuration
-from benchmarks.throughput import NEEDED, step_flops, training_data
+from benchmarks.throughput import step_flops, trainer_of, training_data
 from forecasting.models.batches import network_input, to_block
-from forecasting.models.build import build_model, use_threads
+from forecasting.models.build import use_threads
 from forecasting.runtime import add_options, friendly_errors, start_run
-from forecasting.training.ring import SingleRank
-from forecasting.training.shard import Shard
-from jobs.run import STAGES
 
 BASE = 64  # series of the batch that is written; larger ones repeat it
 TRAIN_SIZES = (64, 1_024, 4_096)
@@ -75,26 +71,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     with friendly_errors():
         run = start_run(configuration(Path(options.folder), options.conf, options.set), "gpu-export")
-        if not run.lake.exists("sequences"):
-            for name in NEEDED:
-                run.stage(name, STAGES[name])
-        spec, shared, origin, series = training_data(run)
+        data, output = training_data(run), Path(options.output)
+        spec, shared, origin, series = data
         use_threads(2)
-        from forecasting.training.loop import Trainer
-
-        output = Path(options.output)
         output.mkdir(parents=True, exist_ok=True)
-        training = run.config.training.model_copy(update={"ranks": 1, "batch_size": BASE})
-        of_spec = shared.of(spec.inputs)
-        with tempfile.TemporaryDirectory(prefix="gpu-export-") as folder:
-            shard = Shard(Path(folder), spec, of_spec, origin)
-            shard.fill(series.to_batches(max_chunksize=1_024))
-            model = build_model(spec, of_spec)
-            trainer = Trainer(model, shard, training, SingleRank(), 1_000)
+        training = run.config.training.model_copy(update={"batch_size": BASE})
+        with trainer_of(*data, training) as trainer:
+            model, shard = trainer.model, trainer.shard
             rows = shard.training_rows(0, BASE, training.seed)
             batch = shard.training_batch(rows, np.random.default_rng(training.seed), training)
             learnt = (batch.inputs, batch.origins, batch.actual, batch.counts, batch.censored, np.int32([0, 0]))
             export(trainer._loss_and_gradients, learnt, TRAIN_SIZES, "train", output, model.weights)
+        of_spec = shared.of(spec.inputs)
         block = to_block(series.to_batches(max_chunksize=BASE)[0], spec, of_spec, origin, spec.context)
         last = np.array([spec.patches - 1], np.int32)
         told = network_input(block, np.arange(BASE), 0, last, spec, of_spec, origin - spec.context + 1)

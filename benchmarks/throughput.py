@@ -16,16 +16,17 @@ import argparse
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
 from benchmarks.accuracy import PEERS, configuration, export_series
-from forecasting.config import Config
+from forecasting.config import TrainingConfig
 from forecasting.models.batches import sequence_columns
 from forecasting.models.build import build_model, use_threads
 from forecasting.models.shared import SharedRows
@@ -39,13 +40,19 @@ from forecasting.training.shard import Shard
 from forecasting.training.specification import specify
 from jobs.run import STAGES
 
+if TYPE_CHECKING:
+    from forecasting.training.loop import Trainer
+
 NEEDED = ("ingest", "aggregate", "features")
 SERIES = 4_096  # that steps draw from
 WARM_UP = 5  # steps before time is taken
 
 
 def training_data(run: Run) -> tuple[ModelSpec, SharedRows, int, pa.Table]:
-    """Specification, shared rows, last period that training sees, and some series."""
+    """Specification, shared rows, last period that training sees, and some series; makes the tables if they are not there."""
+    if not run.lake.exists("sequences"):
+        for name in NEEDED:
+            run.stage(name, STAGES[name])
     sequences, shared = run.lake.read("sequences"), shared_rows(run.lake)
     last = sequences.agg(F.max("last_period").alias("last")).first()["last"]
     until = backtest_origins(last, run.config)[0]
@@ -77,19 +84,25 @@ def step_flops(model, series: int, origins: int) -> float:
     return 3 * 2 * products  # each product has two of its size in the backward pass
 
 
-def steps_per_second(
-    spec: ModelSpec, shared: SharedRows, origin: int, series: pa.Table, config: Config, seconds: float
-):
-    """Steps a second of training on one process, operations a step, and the share of time that input takes."""
+@contextmanager
+def trainer_of(
+    spec: ModelSpec, shared: SharedRows, origin: int, series: pa.Table, training: TrainingConfig
+) -> Iterator[Trainer]:
+    """One process ready to train on the series of `training_data`; the learning rate falls over 10,000 steps."""
     from forecasting.training.loop import Trainer
 
-    training = config.training.model_copy(update={"ranks": 1})
-    with tempfile.TemporaryDirectory(prefix="bench-throughput-") as folder:
-        of_spec = shared.of(spec.inputs)
-        shard = Shard(Path(folder), spec, of_spec, origin)
+    with tempfile.TemporaryDirectory(prefix="bench-trainer-") as folder:
+        shard = Shard(Path(folder), spec, shared.of(spec.inputs), origin)
         shard.fill(series.to_batches(max_chunksize=1_024))
-        model = build_model(spec, of_spec)
-        trainer = Trainer(model, shard, training, SingleRank(), 10_000)
+        model = build_model(spec, shard.shared)
+        yield Trainer(model, shard, training.model_copy(update={"ranks": 1}), SingleRank(), 10_000)
+
+
+def steps_per_second(
+    spec: ModelSpec, shared: SharedRows, origin: int, series: pa.Table, training: TrainingConfig, seconds: float
+) -> tuple[float, float, float]:
+    """Steps a second of training on one process, operations a step, and the share of time that input takes."""
+    with trainer_of(spec, shared, origin, series, training) as trainer:
         for step in range(WARM_UP):
             trainer.train(step)
         began, steps, waited = time.monotonic(), 0, 0.0
@@ -99,7 +112,7 @@ def steps_per_second(
             steps, waited = steps + 1, waited + wait
         spent = time.monotonic() - began
     origins = min(training.origins_per_series, spec.patches)
-    return steps / spent, step_flops(model, training.batch_size, origins), waited / spent
+    return steps / spent, step_flops(trainer.model, training.batch_size, origins), waited / spent
 
 
 def matmul_peak(dtype: str, seconds: float = 3.0, size: int = 2_048) -> float:
@@ -150,15 +163,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     place = nullcontext(options.folder) if options.folder else tempfile.TemporaryDirectory(prefix="bench-throughput-")
     with friendly_errors(), place as folder:
         run = start_run(configuration(Path(folder), options.conf, options.set), "throughput")
-        if not run.lake.exists("sequences"):
-            for name in NEEDED:
-                run.stage(name, STAGES[name])
         data, config = training_data(run), run.config
         batch, origins = config.training.batch_size, config.training.origins_per_series
         use_threads(options.threads)
         for _ in range(options.repeats):
             peaks = {dtype: matmul_peak(dtype) for dtype in ("float32", "bfloat16")}
-            rate, flops, waiting = steps_per_second(*data, config, options.seconds)
+            rate, flops, waiting = steps_per_second(*data, config.training, options.seconds)
             print(f"figure origins_per_second {rate * batch * origins:,.0f} origins/s")
             print(f"figure step_seconds {1 / rate:.4f} s of {batch} series with {origins} origins")
             print(f"figure input_share {waiting:.3f} of the time")

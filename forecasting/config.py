@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from forecasting.errors import ConfigError
-from forecasting.settings_files import conf_file, dataset_text, explain, read_yaml, yaml_value
+from forecasting.settings_files import conf_file, dataset_text, explain, merged, parse_setting, read_yaml
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -313,19 +313,19 @@ def load_config(conf_files: Iterable[str | Path] = (), settings: Iterable[str] =
             text = Path(file).read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"--conf {file}: expected a readable YAML file, came: {error.strerror}") from error
-        given = _merge(given, read_yaml(text, str(file)))
+        given = merged(given, read_yaml(text, str(file)))
     for setting in settings:
-        given = _merge(given, _parse_setting(setting))
-    merged = _merge(_merge(defaults, _settings_of_dataset(_merge(defaults, given))), given)
+        given = merged(given, parse_setting(setting))
+    values = merged(merged(defaults, _settings_of_dataset(merged(defaults, given))), given)
     try:
-        return Config.model_validate(merged)
+        return Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(explain(error, "configuration")) from error
 
 
-def _settings_of_dataset(merged: Mapping[str, Any]) -> dict[str, Any]:
+def _settings_of_dataset(values: Mapping[str, Any]) -> dict[str, Any]:
     """What the dataset's YAML sets under `settings`; a dataset that cannot be read is reported where it is used."""
-    source = merged.get("source")
+    source = values.get("source")
     name = source.get("dataset") if isinstance(source, Mapping) else None
     try:
         described = read_yaml(dataset_text(str(name)), str(name))
@@ -333,22 +333,3 @@ def _settings_of_dataset(merged: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     settings = described.get("settings") or {}
     return settings if isinstance(settings, dict) else {}
-
-
-def _parse_setting(setting: str) -> dict[str, Any]:
-    key, separator, value = setting.partition("=")
-    if not separator or not key.strip():
-        raise ConfigError(f"--set {setting}: expected key=value, for example --set forecast.horizon=14")
-    nested: Any = yaml_value(value)
-    for part in reversed(key.strip().split(".")):
-        nested = {part: nested}
-    return nested
-
-
-def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `change`; sections merge, everything else is replaced."""
-    merged = dict(base)
-    for key, value in change.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged

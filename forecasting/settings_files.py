@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -70,6 +71,26 @@ def read_yaml(text: str, origin: str) -> dict[str, Any]:
 def yaml_value(text: str) -> Any:
     """The value of a setting as it is written on a command line; None where nothing is written."""
     return yaml.load(text, _Loader) if text.strip() else None
+
+
+def parse_setting(setting: str) -> dict[str, Any]:
+    """What `--set KEY=VALUE` sets, as a nested mapping."""
+    key, separator, value = setting.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {setting}: expected key=value, for example --set forecast.horizon=14")
+    nested: Any = yaml_value(value)
+    for part in reversed(key.strip().split(".")):
+        nested = {part: nested}
+    return nested
+
+
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `change`; sections merge, everything else is replaced."""
+    together = dict(base)
+    for key, value in change.items():
+        old = together.get(key)
+        together[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return together
 
 
 def explain(error: ValidationError, what: str) -> str:

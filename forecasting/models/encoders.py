@@ -85,9 +85,9 @@ def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, place: int) -> tf
     """Dropout whose draw depends on the seed alone, so that a resumed training draws the same.
 
     A byte decides of each number, since drawing four for each took a sixth of a training step on CPU: the rate is rounded to
-    whole 256ths.
+    whole 256ths, and one is kept at least.
     """
-    dropped = round(256 * rate)
+    dropped = min(round(256 * rate), 255)
     if seed is None or dropped == 0:
         return x
     words = tf.concat([tf.shape(x)[:-1], [-(-x.shape[-1] // 4)]], axis=0)

@@ -52,9 +52,9 @@ class Inputs:
     """What the training data has for a model to read; a model reads the same ever after.
 
     past, planned, groups: those of PAST, PLANNED and GROUPS that some series has. kinds: kinds of promotion. signals:
-    covariates of places. calendars: calendars of countries and regions, the first for places whose own was not seen. events: named holidays
-    and events that training has lived through. yearly: whether it saw every time of year twice. vocabularies: for each static column the values known; index 0 stays for
-    the unknown.
+    covariates of places. calendars: calendars of countries and regions, the first for places whose own was not seen.
+    events: named holidays and events that training has lived through. yearly: whether it saw every time of year twice.
+    vocabularies: for each static column the values known; index 0 stays for the unknown.
     """
 
     past: tuple[str, ...] = ()

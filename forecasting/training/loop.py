@@ -177,7 +177,7 @@ class Trainer:
         self._input = Ahead(self._batch)
         self._levels = tf.constant(shard.spec.quantiles, tf.float32)
         self._gradients = tf.function(self._loss_and_gradients, jit_compile=config.xla)
-        self._average = tf.function(ring.average) if ring.size > 1 else ring.average
+        self._average = tf.function(ring.average) if ring.size > 1 else ring.average  # alone it gives back what it gets
         self._apply = tf.function(self._apply_gradients, jit_compile=config.xla)
         self._score = tf.function(self._validation_sums)
 

@@ -1,6 +1,6 @@
 """One rank's part of the series: spilled to local files as it streams in, and drawn from them as training batches.
 
-Memory per rank is one Arrow batch and one training batch, whatever the number of series.
+Memory per rank is one Arrow batch and two training batches (one is learnt, the next is made), whatever the number of series.
 """
 
 from __future__ import annotations
