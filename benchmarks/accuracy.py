@@ -39,6 +39,11 @@ SHOWN = ("wql", "wape", "rmse", "rmsse", "wrmsse", "bias", "revision")
 CALIBRATION = ("below", "at_or_below")
 PEERS = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
 SEPARATOR = "~"  # between item and location in the names of series that peers get
+_LATER = {
+    "day": "date_add(first_period, at)",
+    "week": "date_add(first_period, 7 * at)",
+    "month": "add_months(first_period, at)",
+}
 _ARRAYS = ("quantity", "observed", "planned_price", "promotion")
 
 
@@ -67,7 +72,10 @@ def add_peers(run: Run, folder: Path, models: Sequence[str], seconds: float) -> 
         run.progress.say(f"  {model}, {seconds:.0f} s of training")
         command = [
             PEERS,
-            "benchmarks/neural_peers.py",
+            "-m",
+            "benchmarks.neural_peers",
+            "--grain",
+            config.series.grain,
             "--model",
             model,
             "--input",
@@ -119,7 +127,7 @@ def export_series(sequences: DataFrame, calendar: DataFrame, last: date, config:
     name = F.concat_ws(SEPARATOR, "item_id", "location_id").alias("unique_id")
     days = F.sequence(F.lit(0), F.size("quantity") - 1)
     long = sequences.select(name, "first_period", *_ARRAYS, F.explode(days).alias("at"))
-    long = long.withColumn("ds", F.date_add("first_period", F.col("at")))
+    long = long.withColumn("ds", F.expr(_LATER[config.series.grain]))
     value = {array: F.coalesce(F.get(array, F.col("at")), F.lit(0.0)) for array in ("planned_price", "promotion")}
     seen = (F.get("observed", F.col("at")) == 1) & (F.col("ds") <= F.lit(last))
     holidays = calendar.where(F.col("calendar") == config.features.calendar)

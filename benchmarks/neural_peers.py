@@ -1,18 +1,18 @@
 """Trains a global neural model of Nixtla's neuralforecast for a given time and forecasts from one or more origins.
 
     scripts/setup_peers.sh                # once: it makes .venv-peers, which holds torch
-    .venv-peers/bin/python benchmarks/neural_peers.py --model NHITS --input sales.parquet --output forecasts.parquet \
+    .venv-peers/bin/python -m benchmarks.neural_peers --model NHITS --input sales.parquet --output forecasts.parquet \
         --until 2016-03-27 --horizon 28 --seconds 600 --static-input items.parquet --static department,category \
         --future price,promotion
 
-`--input`, a Parquet file or a folder of them, has the columns unique_id, ds (a day), y (null: demand could not be seen) and
-what `--future` names: numbers known ahead, with a row for every series and day up to the last horizon's end. Rows of a
-series leave out no day. `--static-input` has one row a series. NHITS and TFT also take the calendar, static columns one-hot
+`--input`, a Parquet file or a folder of them, has the columns unique_id, ds (first day of a period: a day, a week from Monday or
+a month, see `--grain`), y (null: demand could not be seen) and what `--future` names: numbers known ahead, with a row for every
+series and period up to the last horizon's end. Rows of a series leave out no period. `--static-input` has one row a series. NHITS and TFT also take the calendar, static columns one-hot
 as in Nixtla's tutorials; PatchTST takes the history alone. A series is forecast from an origin where its rows reach it.
 
-The model is trained once, on days up to `--until`, with the multi-quantile loss, and is not changed for later origins. The
+The model is trained once, on periods up to `--until`, with the multi-quantile loss, and is not changed for later origins. The
 time goes to training alone: not to reading, nor to the warm-up that finds the pace, which a learning rate that falls by
-steps (NHITS) has to know beforehand. `--output` gets unique_id, forecast_origin, horizon (1 for the first day ahead), mean
+steps (NHITS) has to know beforehand. `--output` gets unique_id, forecast_origin, horizon (1 for the first period ahead), mean
 and p10 to p90, clipped at zero and sorted. A quantile model has no mean: it is the median, or with `--mean quantiles` the
 mean of the quantiles, which suits squared errors better.
 """
@@ -41,6 +41,8 @@ from neuralforecast.losses.pytorch import MQLoss
 from neuralforecast.models import NHITS, TFT, PatchTST
 from pytorch_lightning.callbacks import Timer
 
+from forecasting.periods import position, starts
+
 # What differs from the defaults of neuralforecast 3.3.0's classes; all else is left as it is there (NHITS: 3 stacks of
 # 2 x 512, pooling 2-2-1, downsampling 4-2-1, rate 1e-3 halved three times; TFT: 4 heads, dropout 0.1, robust scaler, rate
 # 1e-3; PatchTST: 3 layers of 128, 16 heads, patches of 16 by 8, RevIN, rate 1e-4; all: 32 series a batch). `--set` changes any.
@@ -58,7 +60,7 @@ CONTEXT = 4  # horizons of history: the Auto models search 1 to 5 (PatchTST 1 to
 WARM_UP = 0.05, 10.0  # of the budget, but at least so many seconds
 GRAIN = 256
 UNLIMITED, ROOM = 1_000_000, 1.25
-DAY = pd.Timedelta(days=1)
+FREQUENCY = {"day": "D", "week": "W-MON", "month": "MS"}
 
 
 class Watch(Timer):
@@ -85,16 +87,17 @@ def calendar(days: pd.Series) -> dict[str, np.ndarray]:
     return {name: values.astype("float32") for name, values in found.items()}
 
 
-def read_series(path: Path, future: Sequence[str]) -> pd.DataFrame:
-    """The input, sorted, with `available_mask` 0 where y is null."""
+def read_series(path: Path, future: Sequence[str], grain: str) -> pd.DataFrame:
+    """The input, sorted, with `available_mask` 0 where y is null, and `number`, which counts periods."""
     frame = pd.read_parquet(path, columns=["unique_id", "ds", "y", *future])
     frame["ds"] = pd.to_datetime(frame["ds"]).astype("datetime64[ns]")
     frame = frame.sort_values(["unique_id", "ds"], ignore_index=True)
-    apart = frame["ds"].diff()[frame["unique_id"].eq(frame["unique_id"].shift())]
-    if (apart != DAY).any():
-        at = frame.loc[apart.index[apart != DAY][0]]
+    frame["number"] = position(frame["ds"].to_numpy(), grain)
+    apart = frame["number"].diff()[frame["unique_id"].eq(frame["unique_id"].shift())]
+    if (apart != 1).any():
+        at = frame.loc[apart.index[apart != 1][0]]
         raise SystemExit(
-            f"{path}: series {at['unique_id']} leaves out or repeats a day right before {at['ds']:%Y-%m-%d}"
+            f"{path}: series {at['unique_id']} leaves out or repeats a {grain} right before {at['ds']:%Y-%m-%d}"
         )
     if empty := [name for name in future if frame[name].isna().any()]:
         raise SystemExit(f"{path}: nulls in {', '.join(empty)}")
@@ -141,7 +144,9 @@ def train(options: argparse.Namespace, history: pd.DataFrame, static: pd.DataFra
     some = np.random.default_rng(options.seed).choice(names, min(320, len(names)), replace=False)
 
     def fit(data: pd.DataFrame, seconds: float, steps: int) -> tuple[NeuralForecast, Watch]:
-        forecaster = NeuralForecast([make_model(options, futures, statics, steps, seconds)], freq="D")
+        forecaster = NeuralForecast(
+            [make_model(options, futures, statics, steps, seconds)], freq=FREQUENCY[options.grain]
+        )
         chosen = None if static is None else static[static["unique_id"].isin(data["unique_id"])]
         forecaster.fit(data, static_df=chosen)
         return forecaster, forecaster.models[0].trainer_kwargs["callbacks"][0]  # it copies what it is given
@@ -178,20 +183,19 @@ def forecast(
     futures: list[str],
     origin: pd.Timestamp,
 ) -> pd.DataFrame:
-    """Forecasts from the end of `origin`; of the days after it only `futures` is looked at."""
-    known = frame[(frame["ds"] <= origin) & (frame["ds"] > origin - options.context * DAY)]
+    """Forecasts from the end of the period that begins on `origin`; of those after it only `futures` is looked at."""
+    now = int(position(origin.to_numpy(), options.grain))
+    known = frame[(frame["number"] <= now) & (frame["number"] > now - options.context)]
     alive = known.loc[known["ds"] == origin, "unique_id"]
     if missing := known["unique_id"].nunique() - len(alive):
         print(f"{missing} series end before {origin:%Y-%m-%d} and are not forecast", flush=True)
-    ahead = pd.MultiIndex.from_product(
-        [alive, pd.date_range(origin + DAY, periods=options.horizon)], names=["unique_id", "ds"]
-    )
-    ahead = ahead.to_frame(index=False)
+    days = pd.to_datetime(starts(origin.date(), options.horizon + 1, options.grain)[1:])
+    ahead = pd.MultiIndex.from_product([alive, days], names=["unique_id", "ds"]).to_frame(index=False)
     if options.future:
         ahead = ahead.merge(frame[["unique_id", "ds", *options.future]], how="left", on=["unique_id", "ds"])
         if absent := int(ahead[options.future[0]].isna().sum()):
             raise SystemExit(
-                f"{absent} rows of the {options.horizon} days after {origin:%Y-%m-%d} are not in the input"
+                f"{absent} rows of the {options.horizon} {options.grain}s after {origin:%Y-%m-%d} are not in the input"
             )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -203,7 +207,7 @@ def forecast(
     quantiles = np.sort(found.drop(columns=["unique_id", "ds"]).to_numpy("float32").clip(0), axis=1)
     mean = quantiles.mean(1) if options.mean == "quantiles" else quantiles[:, options.quantiles.index(0.5)]
     columns = {"unique_id": found["unique_id"], "forecast_origin": origin.date()}
-    columns |= {"horizon": (found["ds"] - origin).dt.days.astype("int32"), "mean": mean}
+    columns |= {"horizon": (position(found["ds"].to_numpy(), options.grain) - now).astype("int32"), "mean": mean}
     columns |= {f"p{100 * level:g}": quantiles[:, i] for i, level in enumerate(options.quantiles)}
     return pd.DataFrame(columns)
 
@@ -225,11 +229,12 @@ def options_of(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--input", type=Path, required=True, help="a Parquet file or a folder of them")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--model", choices=MODELS, required=True)
-    parser.add_argument("--until", type=pd.Timestamp, required=True, help="the last day of training")
-    parser.add_argument("--origins", type=listed, default=[], help="days, not before --until, which is the default")
+    parser.add_argument("--until", type=pd.Timestamp, required=True, help="the last period of training")
+    parser.add_argument("--grain", choices=FREQUENCY, default="day", help="what a period is")
+    parser.add_argument("--origins", type=listed, default=[], help="periods, not before --until, which is the default")
     parser.add_argument("--horizon", type=int, default=28)
     parser.add_argument(
-        "--context", type=int, help=f"days of history that a forecast sees; default: {CONTEXT} horizons"
+        "--context", type=int, help=f"periods of history that a forecast sees; default: {CONTEXT} horizons"
     )
     parser.add_argument("--quantiles", type=listed, default=[f"0.{i}" for i in range(1, 10)], help="ascending")
     parser.add_argument("--mean", choices=("median", "quantiles"), default="median")
@@ -248,7 +253,7 @@ def options_of(argv: Sequence[str] | None) -> argparse.Namespace:
     options.origins = [pd.Timestamp(day) for day in options.origins] or [options.until]
     options.set = dict(options.set)
     if min(options.origins) < options.until:
-        parser.error("--origins: the model would have seen the days after an origin that lies before --until")
+        parser.error("--origins: the model would have seen the periods after an origin that lies before --until")
     if options.static and not options.static_input:
         parser.error("--static needs --static-input")
     if options.mean == "median" and 0.5 not in options.quantiles:
@@ -264,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="(pytorch_lightning|neuralforecast|utilsforecast).*")
     torch.set_num_threads(options.threads)
-    frame = read_series(options.input, options.future)
+    frame = read_series(options.input, options.future, options.grain)
     static = read_static(options.static_input, options.static) if options.static else None
     futures = list(options.future)
     if MODELS[options.model].EXOGENOUS_FUTR:

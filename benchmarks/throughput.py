@@ -138,7 +138,17 @@ def peer_rates(run: Run, folder: Path, peers: Sequence[str], batch: int, threads
     some = sequences.where(F.col("first_period") <= F.lit(until)).orderBy(F.xxhash64("item_id", "location_id"))
     futures = export_series(some.limit(SERIES), lake.read("calendar_features"), until, config, folder)
     for peer in peers:
-        command = [PEERS, "benchmarks/neural_peers.py", "--model", peer, "--input", folder / "series"]
+        command = [
+            PEERS,
+            "-m",
+            "benchmarks.neural_peers",
+            "--grain",
+            config.series.grain,
+            "--model",
+            peer,
+            "--input",
+            folder / "series",
+        ]
         command += ["--output", folder / f"{peer}.parquet", "--until", until, "--horizon", config.forecast.horizon]
         command += ["--quantiles", ",".join(map(str, config.forecast.quantiles)), "--seconds", seconds]
         command += ["--static-input", folder / "static", "--static", "department,category,location_group"]

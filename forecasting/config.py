@@ -134,6 +134,10 @@ class ForecastConfig(Section):
         return tuple("p" + f"{level * 100:g}".replace(".", "_") for level in self.quantiles)
 
 
+#: Inputs of a network that can be left out; see `models.spec.Inputs.without`.
+InputGroup = Literal["attributes", "behaviour", "events", "group_demand", "promotions", "signals", "yearly"]
+
+
 class ModelConfig(Section):
     context: Positive
     patch: Positive | None
@@ -141,12 +145,14 @@ class ModelConfig(Section):
     width: Positive
     layers: Positive
     heads: Positive
+    head: Literal["mixture", "negative_binomial", "quantiles"]
     head_width: Positive
     components: Positive
     members: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["float32", "bfloat16"]
     static_width: Positive
+    leave_out: list[InputGroup]
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> ModelConfig:
@@ -167,6 +173,7 @@ class TrainingConfig(Section):
     origins_per_series: Positive
     history_hidden: Share
     averaging: Annotated[float, Field(ge=0, lt=1)]
+    mean_power: Annotated[float, Field(ge=1, lt=2)]
     validate_every: Positive
     validation_share: Share
     validation_series: Positive

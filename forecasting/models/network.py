@@ -3,10 +3,10 @@
 Every patch end is a forecast origin. A causal encoder gives all of them one state each in a single pass ("forking
 sequences", Wen et al. 2017, MQ-RNN); the head joins an origin's state with what that origin knows of each day ahead, and gives
 the distribution of that day's demand and its mean. Several members, which differ in where their weights began, may answer
-together as a mixture of their distributions (deep ensembles, Lakshminarayanan et al. 2017).
+together (deep ensembles, Lakshminarayanan et al. 2017).
 
-Shapes: B series, T periods of context, P = T / patch tokens, O origins, H horizon, Q quantile levels, D width, C components,
-K columns and kinds of promotions, N signals, E numbers of a period in a calendar.
+Shapes: B series, T periods of context, P = T / patch tokens, O origins, H horizon, Q quantile levels, D width, F free
+numbers of a day's distribution, K columns and kinds of promotions, N signals, E numbers of a period in a calendar.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from forecasting.models import distribution
 from forecasting.models.encoders import encoder
+from forecasting.models.heads import Measure, head_of
+from forecasting.models.heads.amounts import smallest
 from forecasting.models.products import dense
 from forecasting.models.reading import Reading, read
 from forecasting.models.shared import PLAIN
@@ -28,12 +29,11 @@ MOST_CHANGE = 7.0  # logarithm of the most that the mean can differ from the lev
 
 
 class Demand(NamedTuple):
-    """What a member says of days ahead: `mixture`, its parts [B, O, H, C]; `mean`, `scale` and `unit` [B, O, H], in units."""
+    """What a member says of days ahead: `out`, free numbers of the head [B, O, H, F]; `mean` and `measure` [B, O, H], in units."""
 
-    mixture: distribution.Mixture
+    out: tf.Tensor
     mean: tf.Tensor
-    scale: tf.Tensor
-    unit: tf.Tensor
+    measure: Measure
 
 
 class DemandNetwork(keras.Model):
@@ -47,35 +47,34 @@ class DemandNetwork(keras.Model):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.head = spec, head_of(spec)
         self.members = [Member(spec, name=f"member_{number}") for number in range(spec.members)]
 
     def call(self, inputs: dict[str, tf.Tensor], origins: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Args: origins: [O] int32, numbers of patches."""
         said = self.demand(inputs, origins)
         at = tf.constant(self.spec.quantiles, tf.float32)
-        together = distribution.mixed([each.mixture for each in said])
-        quantiles = distribution.quantiles(together, said[0].scale, said[0].unit, at)
+        quantiles = self.head.quantiles([each.out for each in said], said[0].measure, at)
         return quantiles, tf.add_n([each.mean for each in said]) / len(said)
 
     def demand(self, inputs: dict[str, tf.Tensor], origins: tf.Tensor, seed: tf.Tensor | None = None) -> list[Demand]:
         """What each member says. seed: [2] int32 for dropout, None for none."""
         reading = read(inputs, origins, self.spec)
         scale = tf.tile(reading.scale, [1, 1, self.spec.horizon])
-        unit = distribution.units(tf.tile(reading.whole, [1, 1, self.spec.horizon]), scale)
+        unit = smallest(tf.tile(reading.whole, [1, 1, self.spec.horizon]), scale)
         said = []
         for number, member in enumerate(self.members):
             out = member(reading, None if seed is None else tf.add(seed, [1_000 * number, 0]))
             # The mean starts from the level, so that items that hardly sell are not given the mean of those that do.
             change = tf.clip_by_value(out[..., -1], -MOST_CHANGE, MOST_CHANGE)
             mean = (reading.level + SMALLEST_LEVEL) * tf.exp(change)
-            said.append(Demand(distribution.mixture(out[..., :-1], self.spec.components), mean, scale, unit))
+            said.append(Demand(out[..., :-1], mean, Measure(scale, unit)))
         return said
 
 
 class Member(keras.layers.Layer):
-    """All weights of one network: `member(reading, seed)` gives 3 C free numbers of a mixture and one of the mean,
-    [B, O, H, 3 C + 1]."""
+    """All weights of one network: `member(reading, seed)` gives the free numbers of the head and one of the mean,
+    [B, O, H, F + 1]."""
 
     def __init__(self, spec: ModelSpec, name: str) -> None:
         super().__init__(name=name)
@@ -95,9 +94,9 @@ class Member(keras.layers.Layer):
         self.head_calendar = dense(spec, spec.head_width, use_bias=False, name="head_calendar")
         self.head_events = dense(spec, spec.head_width, **zeros, name="head_events")
         self.head_hidden = dense(spec, spec.head_width, activation="relu", name="head_hidden")
-        # So small that the first forecasts are the level and the centres as they lie.
+        # So small that the first forecasts are the level, and the head as it is at zero.
         small = keras.initializers.RandomNormal(stddev=0.02)
-        self.head_out = keras.layers.Dense(3 * spec.components + 1, kernel_initializer=small, name="head_out")
+        self.head_out = keras.layers.Dense(head_of(spec).numbers + 1, kernel_initializer=small, name="head_out")
         self.horizon = keras.layers.Embedding(spec.horizon, spec.head_width, name="horizon")
 
     def call(self, reading: Reading, seed: tf.Tensor | None = None) -> tf.Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
 from typing import Any
 
@@ -71,6 +71,20 @@ class Inputs:
         """Known values of a static column."""
         return (self.vocabularies or {}).get(name, ())
 
+    def without(self, groups: Iterable[str]) -> Inputs:
+        """All but some groups of inputs, named as in `config.InputGroup`."""
+        fields_of = {
+            "attributes": {"vocabularies": {}},
+            "behaviour": {"past": ()},
+            "events": {"events": ()},
+            "group_demand": {"groups": ()},
+            "promotions": {"planned": (), "kinds": ()},
+            "signals": {"signals": ()},
+            "yearly": {"yearly": False},
+        }
+        left_out = {name: value for group in groups for name, value in fields_of[group].items()}
+        return replace(self, **left_out)
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -85,6 +99,7 @@ class ModelSpec:
     width: int
     layers: int
     heads: int
+    head: str
     head_width: int
     components: int
     members: int
@@ -135,7 +150,8 @@ def model_spec(config: Config, inputs: Inputs, trained_until: date, data_version
     """The specification that a configuration and the training data give.
 
     Args:
-        inputs: what the data had by `trained_until`, the last period whose demand training may see.
+        inputs: what the data had by `trained_until`, the last period whose demand training may see; `model.leave_out` is
+            left out of them.
     """
     model = config.model
     patch = model.patch or PATCH[config.series.grain]
@@ -149,6 +165,7 @@ def model_spec(config: Config, inputs: Inputs, trained_until: date, data_version
         width=model.width,
         layers=model.layers,
         heads=model.heads,
+        head=model.head,
         head_width=model.head_width,
         components=model.components,
         members=model.members,
@@ -156,7 +173,7 @@ def model_spec(config: Config, inputs: Inputs, trained_until: date, data_version
         precision=model.precision,
         static_width=model.static_width,
         promotion_lead=config.features.promotion_lead,
-        inputs=inputs,
+        inputs=inputs.without(model.leave_out),
         trained_until=trained_until,
         data_version=data_version,
     )

@@ -232,7 +232,9 @@ class Trainer:
     def _loss_and_gradients(self, inputs, origins, actual, counts, censored, seed):
         with tf.GradientTape() as tape:
             said = self.model.demand(inputs, origins, seed)
-            loss = tf.add_n([training_loss(actual, counts, censored, demand) for demand in said]) / len(said)
+            head, power = self.model.head, self.config.mean_power
+            losses = [training_loss(actual, counts, censored, demand, head, power) for demand in said]
+            loss = tf.add_n(losses) / len(losses)
         variables = [v.value for v in self.model.trainable_variables]
         return loss, [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
 

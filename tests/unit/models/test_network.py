@@ -1,6 +1,7 @@
 """The network, with each encoder: causal, known future only as far as known, quantiles in order."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 from small_sequences import ORIGIN, changed, small_sequences, small_shared, small_spec
 
+from forecasting.config import InputGroup
 from forecasting.models.batches import network_input, to_block
 from forecasting.models.build import build_model
 from forecasting.models.encoders import dropout
@@ -44,6 +46,35 @@ def test_quantiles_rise_and_are_never_negative(model):
     quantiles, mean = answers(model, small_sequences(), np.arange(model.spec.patches))
     assert quantiles.shape == (24, model.spec.patches, model.spec.horizon, 9)
     assert np.all(np.diff(quantiles, axis=-1) >= 0) and np.all(quantiles >= 0) and np.all(mean >= 0)
+
+
+@pytest.mark.parametrize("head", ["mixture", "negative_binomial", "quantiles"])
+@pytest.mark.parametrize("members", [1, 2])
+def test_every_head_gives_quantiles_that_rise_and_a_mean(head, members):
+    model = built(head=head, members=members)
+    quantiles, mean = answers(model, small_sequences(), [model.spec.patches - 1])
+    assert quantiles.shape == (24, 1, model.spec.horizon, 9)
+    assert np.all(np.diff(quantiles, axis=-1) >= 0) and np.all(quantiles >= 0) and np.all(mean > 0)
+
+
+@pytest.mark.parametrize("group", get_args(InputGroup))
+def test_inputs_left_out_change_nothing(group):
+    columns = {
+        "behaviour": ("discount", "views"),
+        "group_demand": GROUPS,
+        "promotions": ("display", "mailer"),
+        "attributes": ("category", "brand"),
+    }
+    spec, batch = small_spec(), small_sequences()
+    spec = replace(spec, inputs=spec.inputs.without([group]))
+    assert spec.inputs != small_spec().inputs
+    for column in columns.get(group, ()):
+        at = batch.schema.get_field_index(column)
+        nothing = pa.nulls(len(batch), batch.schema.field(at).type)
+        batch = batch.set_column(at, batch.schema.field(at), nothing)
+    model, last = build_model(spec, small_shared(), seed=3), [spec.patches - 1]
+    for before, after in zip(answers(model, small_sequences(), last), answers(model, batch, last), strict=True):
+        np.testing.assert_array_equal(before, after)
 
 
 def test_more_returned_than_sold_leaves_forecasts_finite(model):

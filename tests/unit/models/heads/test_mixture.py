@@ -1,13 +1,15 @@
-"""The distribution of demand against an obvious loop in double precision."""
+"""The mixture against an obvious loop in double precision."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import expit, log_softmax, softplus
 
-from forecasting.models.distribution import NARROWEST, log_probability, mixed, mixture, quantiles, units
+from forecasting.models.heads.amounts import Measure, smallest
+from forecasting.models.heads.mixture import NARROWEST, LogisticMixture
 
 COMPONENTS, LEVELS = 3, np.arange(1, 10) / 10
+HEAD = LogisticMixture(COMPONENTS)
 SCALES = np.array([0.05, 0.4, 2.0, 30.0, 900.0], np.float32)
 
 
@@ -28,12 +30,16 @@ def not_exceeded(out: np.ndarray, scale: float, amount: np.ndarray) -> np.ndarra
 def told(out, actual, censored, scale):
     """Logarithms of the probabilities of whole amounts."""
     actual = tf.constant(actual, tf.float32)
-    of = mixture(tf.convert_to_tensor(out), COMPONENTS)
-    return log_probability(of, actual, censored * tf.ones_like(actual), scale, tf.ones_like(actual))
+    measure = Measure(scale, tf.ones_like(actual))
+    return -HEAD.surprise(tf.convert_to_tensor(out), actual, censored * tf.ones_like(actual), measure)
 
 
-def quantiles_of(of, unit):
-    return quantiles(of, SCALES, unit, tf.constant(LEVELS, tf.float32)).numpy()
+def quantiles_of(*outs, unit=None):
+    unit = np.ones(len(SCALES), np.float32) if unit is None else unit
+    outs = [tf.constant(out) for out in outs]
+    return HEAD.quantiles(
+        outs, Measure(tf.constant(SCALES), tf.constant(unit)), tf.constant(LEVELS, tf.float32)
+    ).numpy()
 
 
 def test_of_a_day_out_of_stock_all_that_is_no_less_counts(out):
@@ -55,7 +61,7 @@ def test_probabilities_of_whole_amounts_are_those_of_the_definition_and_sum_to_o
 
 
 def test_quantiles_are_the_smallest_whole_amounts_that_reach_the_level(out):
-    found = quantiles_of(mixture(out, COMPONENTS), np.ones(len(SCALES), np.float32))
+    found = quantiles_of(out)
     for row, scale, own in zip(out, SCALES, found, strict=True):
         reached = not_exceeded(row, scale, np.arange(0, 200_000) + 0.5)
         expected = np.searchsorted(reached, LEVELS)
@@ -66,9 +72,7 @@ def test_quantiles_are_the_smallest_whole_amounts_that_reach_the_level(out):
 
 def test_members_that_weigh_the_same_are_mixed_by_their_probabilities(out):
     other = -out[::-1]
-    found = quantiles_of(
-        mixed([mixture(out, COMPONENTS), mixture(other, COMPONENTS)]), np.ones(len(SCALES), np.float32)
-    )
+    found = quantiles_of(out, other)
     amounts = np.arange(0, 200_000) + 0.5
     for one, two, scale, own in zip(out, other, SCALES, found, strict=True):
         reached = (not_exceeded(one, scale, amounts) + not_exceeded(two, scale, amounts)) / 2
@@ -78,10 +82,10 @@ def test_members_that_weigh_the_same_are_mixed_by_their_probabilities(out):
 
 
 def test_amounts_that_are_no_whole_units_are_told_apart_and_zero_keeps_its_mass(out):
-    unit = units(np.zeros(len(SCALES), np.float32), SCALES).numpy()
-    found = quantiles_of(mixture(out, COMPONENTS), unit)
-    for row, scale, smallest, own in zip(out, SCALES, unit, found, strict=True):
-        none = not_exceeded(row, scale, np.array([smallest / 2]))[0]
+    unit = smallest(np.zeros(len(SCALES), np.float32), SCALES).numpy()
+    found = quantiles_of(out, unit=unit)
+    for row, scale, least, own in zip(out, SCALES, unit, found, strict=True):
+        none = not_exceeded(row, scale, np.array([least / 2]))[0]
         assert np.array_equal(own == 0, none + 1e-5 >= LEVELS)
         sold = own > 0
         np.testing.assert_allclose(not_exceeded(row, scale, own[sold]), LEVELS[sold], atol=1e-4)
