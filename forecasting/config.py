@@ -148,6 +148,7 @@ class ModelConfig(Section):
     head: Literal["mixture", "negative_binomial", "quantiles"]
     head_width: Positive
     components: Positive
+    mean_power: Annotated[float, Field(ge=1, lt=2)]
     members: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["float32", "bfloat16"]
@@ -173,7 +174,6 @@ class TrainingConfig(Section):
     origins_per_series: Positive
     history_hidden: Share
     averaging: Annotated[float, Field(ge=0, lt=1)]
-    mean_power: Annotated[float, Field(ge=1, lt=2)]
     validate_every: Positive
     validation_share: Share
     validation_series: Positive

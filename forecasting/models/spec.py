@@ -102,6 +102,7 @@ class ModelSpec:
     head: str
     head_width: int
     components: int
+    mean_power: float
     members: int
     dropout: float
     precision: str
@@ -168,6 +169,7 @@ def model_spec(config: Config, inputs: Inputs, trained_until: date, data_version
         head=model.head,
         head_width=model.head_width,
         components=model.components,
+        mean_power=model.mean_power,
         members=model.members,
         dropout=model.dropout,
         precision=model.precision,

@@ -232,7 +232,7 @@ class Trainer:
     def _loss_and_gradients(self, inputs, origins, actual, counts, censored, seed):
         with tf.GradientTape() as tape:
             said = self.model.demand(inputs, origins, seed)
-            head, power = self.model.head, self.config.mean_power
+            head, power = self.model.head, self.model.spec.mean_power
             losses = [training_loss(actual, counts, censored, demand, head, power) for demand in said]
             loss = tf.add_n(losses) / len(losses)
         variables = [v.value for v in self.model.trainable_variables]
