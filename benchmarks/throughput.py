@@ -75,12 +75,16 @@ def step_flops(model, series: int, origins: int) -> float:
     rows = {"head_state": series * origins, "head_day": ahead, "head_hidden": ahead, "head_out": ahead}
     rows |= {"head_calendar": calendars, "head_events": calendars, "token_calendar": calendars / spec.patch}
     rows["static"] = series
+    # In the last block of attention only origins ask.
+    last = dict.fromkeys(("query", "out", "feed", "back"), series * origins)
     products = 0.0
     for layer in model._flatten_layers():
         if type(layer).__name__ == "Dense":
-            products += rows.get(layer.name, tokens) * layer.kernel.shape[0] * layer.kernel.shape[1]
+            own = rows | last if f"block_{spec.layers - 1}/" in layer.path else rows
+            products += own.get(layer.name, tokens) * layer.kernel.shape[0] * layer.kernel.shape[1]
     if spec.encoder == "transformer":
-        products += spec.members * spec.layers * 2 * tokens * spec.patches * spec.width
+        asking = (spec.layers - 1) * tokens + series * origins
+        products += spec.members * 2 * asking * spec.patches * spec.width
     return 3 * 2 * products  # each product has two of its size in the backward pass
 
 

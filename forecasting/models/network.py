@@ -100,16 +100,19 @@ class Member(keras.layers.Layer):
         self.horizon = keras.layers.Embedding(spec.horizon, spec.head_width, name="horizon")
 
     def call(self, reading: Reading, seed: tf.Tensor | None = None) -> tf.Tensor:
-        states = tf.gather(self._encode(reading, seed), reading.origins, axis=1)
-        hidden = self.head_state(states)[:, :, None] + self.head_day(reading.days) + self._calendar_ahead(reading)
+        hidden = (
+            self.head_state(self._encode(reading, seed))[:, :, None]
+            + self.head_day(reading.days)
+            + self._calendar_ahead(reading)
+        )
         return self.head_out(self.head_hidden(tf.nn.relu(hidden)))
 
     def _encode(self, reading: Reading, seed: tf.Tensor | None) -> tf.Tensor:
-        """States of all origins: [B, P, D]. A state sees nothing behind its own patch."""
+        """States of the origins: [B, O, D]. A state sees nothing behind its own patch."""
         shared = tf.gather(self.token_calendar(reading.token_calendar), reading.calendar_of)
         static = tf.concat([embed(reading.static[:, i]) for i, embed in enumerate(self.embeddings)], axis=-1)
         x = self.token(reading.tokens) + shared + self.static(static)[:, None]
-        return self.encoder(tf.cast(x, tf.float32), reading.present, seed)
+        return self.encoder(tf.cast(x, tf.float32), reading.present, reading.origins, seed)
 
     def _calendar_ahead(self, reading: Reading) -> tf.Tensor:
         """What the calendar and the distance say of each day ahead: [B, O, H, head width]."""

@@ -11,8 +11,6 @@ from typing import NamedTuple
 import tensorflow as tf
 
 RESOLUTION = 0.02  # share of the scale below which amounts that are no whole units are not told apart
-FARTHEST = 12.0  # asinh(units / scale) of the largest amount that a quantile can be: 80,000 scales
-HALVINGS = 22  # of the interval that holds a quantile, down to 6 millionths of asinh
 
 
 class Measure(NamedTuple):
@@ -42,15 +40,21 @@ def sellable(amount: tf.Tensor, unit: tf.Tensor) -> tf.Tensor:
     return tf.maximum(tf.where(unit < 1.0, tf.where(amount < unit / 2, 0.0, amount), whole), 0.0)
 
 
-def quantiles_of(not_exceeded: Callable[[tf.Tensor], tf.Tensor], measure: Measure, levels: tf.Tensor) -> tf.Tensor:
+def quantiles_of(
+    not_exceeded: Callable[[tf.Tensor], tf.Tensor],
+    between: tuple[tf.Tensor, tf.Tensor],
+    halvings: int,
+    measure: Measure,
+    levels: tf.Tensor,
+) -> tf.Tensor:
     """Smallest amount whose probability of not being exceeded reaches each level, units, [..., Q].
 
     Args:
-        not_exceeded: of amounts on the scale of asinh, [..., Q]. levels: [Q].
+        not_exceeded: of amounts on the scale of asinh, [..., Q]. between: bounds of the quantiles on that scale, [..., Q] each.
+        halvings: of what lies between. levels: [Q].
     """
-    low = tf.broadcast_to(tf.constant(-FARTHEST), tf.concat([tf.shape(measure.scale), tf.shape(levels)], axis=0))
-    high = -low
-    for _ in range(HALVINGS):
+    low, high = between
+    for _ in range(halvings):
         middle = (low + high) / 2
         reached = not_exceeded(middle) >= levels
         low, high = tf.where(reached, low, middle), tf.where(reached, middle, high)

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from forecasting.models.heads.amounts import Measure, quantiles_of, squashed
 
+HALVINGS = 18  # of what lies between the components' quantiles, seldom more than 5 on the scale of asinh: down to 20 millionths
 NARROWEST = 0.02  # width of a component, on the scale of asinh: of steady demand a deviation of 5 %
 
 
@@ -67,7 +68,13 @@ class LogisticMixture:
         weight, centre, width = (
             tf.concat(parts, axis=-1)[..., None, :] for parts in zip(*map(self.mixture, outs), strict=True)
         )
-        share = tf.exp(weight) / len(outs)
-        return quantiles_of(
-            lambda at: tf.reduce_sum(share * tf.sigmoid((at[..., None] - centre) / width), axis=-1), measure, levels
-        )
+        of_each = centre + width * tf.math.log(levels / (1.0 - levels))[:, None]  # [..., Q, C]
+        between = tf.reduce_min(of_each, axis=-1), tf.reduce_max(of_each, axis=-1)
+        # The logistic distribution function is (1 + tanh(x / 2)) / 2. One component at a time is twice as fast as all at once.
+        half = tf.exp(weight) / len(outs) / 2.0
+        parts = [tf.unstack(x, axis=-1) for x in (half, 0.5 / width, 0.5 * centre / width)]
+
+        def not_exceeded(at: tf.Tensor) -> tf.Tensor:
+            return 0.5 + tf.add_n([h * tf.tanh(at * slope - shift) for h, slope, shift in zip(*parts, strict=True)])
+
+        return quantiles_of(not_exceeded, between, HALVINGS, measure, levels)

@@ -14,6 +14,10 @@ import tensorflow as tf
 from forecasting.models.heads.amounts import Measure, quantiles_of
 
 MOST_CHANGE = 7.0  # logarithm of the most that the centre can differ from the scale
+FARTHEST, HALVINGS = (
+    12.0,
+    22,
+)  # asinh of the largest quantile, 80,000 scales; and how often what lies below it is halved
 LEAST_DISPERSION = 1e-3  # variance = mean + dispersion mean^2
 
 
@@ -55,7 +59,8 @@ class NegativeBinomial:
             shares = [tf.math.betainc(size * same, up_to + 1.0, size / (size + mean) * same) for mean, size in found]
             return tf.where(amount < 0, 0.0, tf.add_n(shares) / len(shares))
 
-        return quantiles_of(not_exceeded, measure, levels)
+        high = FARTHEST * tf.ones_like(scale * levels)
+        return quantiles_of(not_exceeded, (-high, high), HALVINGS, measure, levels)
 
     @staticmethod
     def _parameters(out: tf.Tensor, scale: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
