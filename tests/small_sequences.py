@@ -143,6 +143,14 @@ def small_shared() -> Shared:
     return small_rows().of(small_inputs())
 
 
+def without(batch: pa.RecordBatch, *columns: str) -> pa.RecordBatch:
+    """The same sequences, of which nothing is known in some columns; without `planned_price`, prices are those of sales alone."""
+    for column in columns:
+        at = batch.schema.get_field_index(column)
+        batch = batch.set_column(at, batch.schema.field(at), pa.nulls(len(batch), batch.schema.field(at).type))
+    return batch
+
+
 def changed(batch: pa.RecordBatch, column: str, after: int, add: float = 5.0) -> pa.RecordBatch:
     """The same sequences with every value of `column` later than `after` periods before LAST changed."""
     values = []

@@ -50,12 +50,14 @@ def feature_names(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def scales(block: Block, origins: np.ndarray, patch: int) -> np.ndarray:
-    """sqrt(level + level^2) of demand in the LEVEL patches up to each origin, by which demand is divided: [B, O], above 0.
+    """sqrt(level + level^2) of demand in the LEVEL patches up to each origin, by which demand is divided: [B, O], above 0. The
+    level is no less than what was sold on average, out of stock or not.
 
     Args:
         origins: [O], columns of the last known periods.
     """
-    level = _mean(*_told(block), origins, LEVEL * patch)
+    sold = np.maximum(block.quantity, 0.0), (block.observed > 0).astype(np.float32)
+    level = np.maximum(*(_mean(*demand, origins, LEVEL * patch) for demand in (_told(block), sold)))
     return np.sqrt(level + np.square(level)) + 0.05
 
 
@@ -93,7 +95,8 @@ def features(block: Block, origins: np.ndarray, spec: ModelSpec, shared: Shared,
     ]
     sold = _mean((demand > 0) * counts, counts, origins, LEVEL * patch)[..., None]
     year = {"day": 364, "week": 52, "month": 12}[spec.grain]
-    reaches = (days >= year) & spec.inputs.yearly  # otherwise it would tell which periods these are
+    # Of a horizon beyond a year the end lies a year after days ahead. And that there is a year would tell which periods these are.
+    reaches = (days >= year) & (ahead <= year) & spec.inputs.yearly
     year_ago = np.where(reaches, _at(demand, days - year), np.nan) / scale
     numbers = [
         *(block.static[:, i, None, None] for i in range(len(STATIC))),
@@ -128,8 +131,9 @@ def _told(block: Block) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _at(values: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Values at columns [O, H], 0 before the first: [B, O, H]."""
-    return values[:, np.maximum(columns, 0)] * (columns >= 0)
+    """Values at columns [O, H], 0 before the first and behind the last: [B, O, H]."""
+    inside = (columns >= 0) & (columns < values.shape[1])
+    return values[:, np.where(inside, columns, 0)] * inside
 
 
 def _mean(values: np.ndarray, counts: np.ndarray, origins: np.ndarray, periods: int) -> np.ndarray:

@@ -21,6 +21,7 @@ PROMOTION_ANNOUNCED = "promotion_announced"
 PRICE_ANNOUNCED = "price_announced"
 KINDS = "promotion_kinds"
 ALWAYS = np.iinfo(np.int16).max  # periods ahead by which is known what nobody says when it was announced
+NEVER = -1  # the same of what no plan tells
 NEIGHBOURS = (-1, 0, 1)  # periods beside a day ahead whose signals the network sees
 _FIXED = ("item_id", "location_id", "first_period", "length", TARGET, "observed", "state", "price", "planned_price")
 
@@ -45,7 +46,8 @@ class Block:
     quantity: [series, W]. observed: 1 from a series' first period on, but for periods that were closed or not delivered.
     censored: 1 where stock was counted empty, so that demand was no less than the quantity. past: [series, W, columns]. groups:
     [series, W, columns], demand of what the series is a part of. price: [series, A], as planned, else as last seen; 0 where
-    unknown. price_lead: [series, A], periods ahead by which it was announced. planned: [series, A, columns and kinds]. lead:
+    unknown. price_lead: [series, A], periods ahead by which it was announced, NEVER where it was
+    not planned. planned: [series, A, columns and kinds]. lead:
     [series, A], the same of promotions. static: [series, len(STATIC)]. calendar, place: [series], numbers of a calendar and of
     the place's signals. All is 0 before a series begins.
     """
@@ -107,6 +109,7 @@ def to_block(batch: pa.RecordBatch, spec: ModelSpec, shared: Shared, origin: int
     columns += [pc.map_lookup(batch[KINDS], pa.scalar(kind), "first") for kind in inputs.kinds]
     planned = _stack([_lay(column, first, ahead) for column in columns], (len(batch), len(ahead)))
     price = _lay(batch["planned_price"], first, ahead)
+    price_lead = np.where(price > 0, price_lead, NEVER)  # what a price was is known once the period is over
     price[:, :width] = np.where(price[:, :width] > 0, price[:, :width], _lay(batch["price"], first, axis))
     values = {
         "quantity": _lay(batch[TARGET], first, axis),

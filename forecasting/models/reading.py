@@ -53,7 +53,7 @@ def read(inputs: dict[str, tf.Tensor], origins: tf.Tensor, spec: ModelSpec) -> R
         origins: [O] int32, numbers of patches.
     """
     seen = inputs["observed"] * (1.0 - inputs["censored"])
-    level, scale = levels(inputs["quantity"] * seen, seen, spec.patch)
+    level, scale = levels(inputs["quantity"], inputs["observed"], seen, spec.patch)
     tokens = _tokens(inputs, level, scale, spec)
     calendar = inputs["calendar"][:, : spec.context]  # of a patch the mean of its days
     calendar = tf.reduce_mean(tf.reshape(calendar, [-1, spec.patches, spec.patch, calendar.shape[-1]]), axis=2)
@@ -75,19 +75,26 @@ def read(inputs: dict[str, tf.Tensor], origins: tf.Tensor, spec: ModelSpec) -> R
     )
 
 
-def levels(quantity: tf.Tensor, observed: tf.Tensor, patch: int) -> tuple[tf.Tensor, tf.Tensor]:
+def levels(quantity: tf.Tensor, observed: tf.Tensor, told: tf.Tensor, patch: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Level and scale of demand as each origin knows them: [B, P] each, from the past alone.
 
-    The level is the mean of the last RECENT patches, shrunk to the mean of all by one patch's weight. The scale,
-    sqrt(level + level^2), goes with the root of the level for rare demand, as a count's deviation does, and with the level
-    itself for frequent demand.
+    The level is the mean of the last RECENT patches, shrunk to the mean of all by one patch's weight, over the periods that tell
+    demand; but no less than what was sold on average, since of a period out of stock that is the least that was wanted. The
+    scale, sqrt(level + level^2), goes with the root of the level for rare demand, as a count's deviation does, and with the
+    level itself for frequent demand.
+
+    Args:
+        quantity: [B, T]. observed: [B, T], 1 where sales are known. told: [B, T], 1 where they are all that was wanted.
     """
+    level = tf.maximum(_level(quantity * told, told, patch), _level(quantity * observed, observed, patch))
+    return level, tf.sqrt(level + tf.square(level)) + 0.05
+
+
+def _level(quantity: tf.Tensor, observed: tf.Tensor, patch: int) -> tf.Tensor:
     totals, counts = tf.reduce_sum(_patches(quantity, patch), -1), tf.reduce_sum(_patches(observed, patch), -1)
     totals = tf.maximum(totals, 0.0)
     mean = tf.cumsum(totals, axis=1) / tf.maximum(tf.cumsum(counts, axis=1), 1.0)
-    level = (_trailing(totals, RECENT) + patch * mean) / (_trailing(counts, RECENT) + patch)
-    level = tf.maximum(level, 0.0)
-    return level, tf.sqrt(level + tf.square(level)) + 0.05
+    return tf.maximum((_trailing(totals, RECENT) + patch * mean) / (_trailing(counts, RECENT) + patch), 0.0)
 
 
 def _tokens(inputs: dict[str, tf.Tensor], level: tf.Tensor, scale: tf.Tensor, spec: ModelSpec) -> tf.Tensor:
@@ -102,7 +109,7 @@ def _tokens(inputs: dict[str, tf.Tensor], level: tf.Tensor, scale: tf.Tensor, sp
     recent, begun = [], tf.cast(tf.cumsum(observed, axis=1) > 0, tf.float32)
     for number in range(inputs["groups"].shape[-1]):
         group = inputs["groups"][..., number]
-        usual, usual_scale = levels(group, begun, patch)
+        usual, usual_scale = levels(group, begun, begun, patch)
         days.append(_squash(_patches(group, patch) / usual_scale[..., None]))
         recent += [_ratio(_mean_of_last(tf.reduce_mean(_patches(group, patch), axis=-1), n), usual) for n in TRENDS]
         recent.append(tf.math.log(usual + 0.01))
@@ -187,8 +194,9 @@ def _year_ago(inputs: dict[str, tf.Tensor], origins: tf.Tensor, scale: tf.Tensor
     at = _ahead(origins, spec) - YEAR[spec.grain]
     half = SEASON[spec.grain] // 2 if spec.grain == "day" else 0
     inside = (at >= half) & (at + half < (origins[:, None] + 1) * spec.patch)
-    known = tf.gather(inputs["observed"], tf.maximum(at, 0), axis=1) * tf.cast(inside, tf.float32)
-    that = tf.gather(inputs["quantity"], tf.clip_by_value(at, 0, spec.context - 1), axis=1)
+    then = tf.clip_by_value(at, 0, spec.context - 1)
+    known = tf.gather(inputs["observed"], then, axis=1) * tf.cast(inside, tf.float32)
+    that = tf.gather(inputs["quantity"], then, axis=1)
     sums = tf.pad(tf.cumsum(inputs["quantity"], axis=1), [[0, 0], [1, 0]])
     low, high = (tf.clip_by_value(at + by, 0, spec.context) for by in (-half, half + 1))
     around = (tf.gather(sums, high, axis=1) - tf.gather(sums, low, axis=1)) / (2 * half + 1)

@@ -10,7 +10,7 @@ from forecasting.baselines.tree_features import CATEGORIES, LEVEL, MEANS, PROFIL
 from forecasting.models.batches import to_block
 from forecasting.models.spec import STATIC, Signal
 from forecasting.states import State
-from tests.small_sequences import HORIZON, ORIGIN, changed, small_sequences, small_shared, small_spec
+from tests.small_sequences import HORIZON, ORIGIN, changed, small_sequences, small_shared, small_spec, without
 
 SPEC = small_spec()
 NAMES = feature_names(SPEC)
@@ -161,6 +161,7 @@ def test_demand_of_groups_is_told_as_means(batch):
     "column", ["quantity", "price", "discount", "views", "state", "observed", "item_demand", "category_demand"]
 )
 def test_nothing_that_happens_behind_an_origin_is_read(batch, column):
+    batch = without(batch, "planned_price")
     one, other = (table(each, ORIGINS[:1]) for each in (batch, changed(batch, column, HORIZON, add=1)))
     np.testing.assert_array_equal(one, other)
 
@@ -176,6 +177,13 @@ def test_the_same_day_a_year_ago_is_told_where_history_reaches_back():
                 year_ago = named(found, "year_ago")[row, 0, ahead - 1] * named(found, "scale")[row, 0, 0]
                 assert year_ago == pytest.approx(quantity[day], abs=1e-4)
     assert width > 364 and np.isnan(named(table(long), "year_ago")).all()
+
+
+def test_of_a_horizon_beyond_a_year_the_end_has_no_year_ago():
+    spec = replace(SPEC, horizon=400)
+    long = small_sequences(4, shortest=600, longest=620).slice(1)
+    found = named(table(long, np.array([WIDTH - 30]), 400, spec), "year_ago")
+    assert np.isnan(found[..., 364:]).all() and not np.isnan(found[..., :364]).any()
 
 
 def test_a_year_ago_is_told_only_where_training_saw_every_time_of_year_twice():

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from small_sequences import ORIGIN, changed, small_sequences, small_shared, small_spec
+from small_sequences import ORIGIN, changed, small_sequences, small_shared, small_spec, without
 
 from forecasting.config import InputGroup
 from forecasting.models.batches import network_input, to_block
@@ -68,10 +68,7 @@ def test_inputs_left_out_change_nothing(group):
     spec, batch = small_spec(), small_sequences()
     spec = replace(spec, inputs=spec.inputs.without([group]))
     assert spec.inputs != small_spec().inputs
-    for column in columns.get(group, ()):
-        at = batch.schema.get_field_index(column)
-        nothing = pa.nulls(len(batch), batch.schema.field(at).type)
-        batch = batch.set_column(at, batch.schema.field(at), nothing)
+    batch = without(batch, *columns.get(group, ()))
     model, last = build_model(spec, small_shared(), seed=3), [spec.patches - 1]
     for before, after in zip(answers(model, small_sequences(), last), answers(model, batch, last), strict=True):
         np.testing.assert_array_equal(before, after)
@@ -83,9 +80,9 @@ def test_more_returned_than_sold_leaves_forecasts_finite(model):
     assert np.isfinite(quantiles).all() and np.isfinite(mean).all()
 
 
-@pytest.mark.parametrize("column", ["quantity", "discount", "views", "state", "observed", *GROUPS])
+@pytest.mark.parametrize("column", ["quantity", "price", "discount", "views", "state", "observed", *GROUPS])
 def test_an_origin_sees_nothing_behind_it(model, column):
-    batch, patches = small_sequences(), model.spec.patches
+    batch, patches = without(small_sequences(), "planned_price"), model.spec.patches
     late = changed(batch, column, after=14, add={"observed": -1, "state": State.OUT_OF_STOCK}.get(column, 5))
     early = np.arange(patches - 2)
     before, after = (answers(model, b, early) for b in (batch, late))
@@ -155,7 +152,7 @@ def test_levels_equal_the_obvious_loop():
     rng = np.random.default_rng(1)
     observed = (np.arange(70) >= rng.integers(0, 60, (5, 1))).astype(np.float32)
     quantity = rng.poisson(2.0, (5, 70)).astype(np.float32) * observed
-    level, scale = levels(quantity, observed, patch=7)
+    level, scale = levels(quantity, observed, observed, patch=7)
     for row in range(5):
         for patch in range(10):
             stop, start = 7 * (patch + 1), max(0, 7 * (patch - 7))
@@ -163,6 +160,16 @@ def test_levels_equal_the_obvious_loop():
             expected = (quantity[row, start:stop].sum() + 7 * mean) / (observed[row, start:stop].sum() + 7)
             assert float(level[row, patch]) == pytest.approx(expected, rel=1e-5, abs=1e-6)
             assert float(scale[row, patch]) == pytest.approx(np.sqrt(expected + expected**2) + 0.05, rel=1e-5, abs=1e-6)
+
+
+def test_what_was_sold_out_of_stock_is_the_least_that_the_level_is():
+    """A bakery whose shelf is empty every evening sells 40 a day; of which the first weeks tell that 10 were all that was wanted."""
+    quantity, observed = np.full((2, 70), 40, np.float32), np.ones((2, 70), np.float32)
+    told = np.zeros((2, 70), np.float32)
+    quantity[1, :14], told[1, :14] = 10, 1
+    level, _ = levels(quantity, observed, told, patch=7)
+    assert float(level[0, -1]) == pytest.approx(40) and float(level[1, 1]) == pytest.approx(10)
+    assert 35 < float(level[1, -1]) < 40
 
 
 def test_pinball_equals_the_obvious_loop():
@@ -197,6 +204,16 @@ def test_a_year_ago_is_read_where_the_context_reaches_back():
     np.testing.assert_allclose(told[row, 1, :, 0], np.log1p(inputs["quantity"][row, 7:14]), rtol=1e-6)
     around = [np.mean(inputs["quantity"][row, day - 3 : day + 4]) for day in range(7, 14)]
     np.testing.assert_allclose(told[row, 1, :, 1], np.log1p(around), rtol=1e-5)
+
+
+def test_of_a_horizon_beyond_a_year_the_end_has_no_year_ago():
+    spec = small_spec(context=371, horizon=400)
+    batch, origins = small_sequences(shortest=390, longest=391), np.array([spec.patches - 1], np.int32)
+    inputs = {name: tf.constant(value) for name, value in inputs_of(batch, spec, origins).items()}
+    told = _year_ago(inputs, tf.constant(origins), tf.ones([24, 1, 1]), spec).numpy()
+    assert told[1:, 0, 7:300, 2].all() and not told[:, 0, 364:].any()
+    quantiles, _ = build_model(spec, small_shared(), seed=3)(inputs, origins)
+    assert np.isfinite(quantiles).all()
 
 
 @pytest.mark.parametrize("yearly", [True, False])
