@@ -44,6 +44,8 @@ def execute(run: Run) -> Figures:
     if {config.scoring.model, config.scoring.fallback} <= set(config.backtest.models):
         added = value_added(written, config.scoring.model, config.scoring.fallback, config)
         lake.write(with_lineage(added, **newest, **lineage), "forecast_value_added", replacing=newest)
+    elif lake.exists("forecast_value_added"):
+        lake.delete("forecast_value_added", newest)  # what an earlier backtest said of these origins holds no longer
     return _figures(run, origins)
 
 
@@ -72,6 +74,8 @@ def answer(run: Run, origin: date, until: date, data_version: str) -> dict:
     if local and local.equations:
         fitted = with_lineage(equation_parameters(sequences, local, origin), **lineage)
         lake.write(fitted, "equation_parameters", replacing={"forecast_origin": origin})
+    elif lake.exists("equation_parameters"):
+        lake.delete("equation_parameters", {"forecast_origin": origin})
     return lineage | {"model_version": versions.get(config.scoring.model, versions[config.backtest.models[0]])}
 
 

@@ -65,6 +65,7 @@ def trees_version(config: Config, data_version: str, until: date) -> str:
             "until": until.isoformat(),
             "settings": config.fingerprint("series", "features", "forecast", "trees"),
             "shape": (config.model.context, config.model.patch, config.training.seed, config.training.ranks),
+            "inputs": sorted(config.model.leave_out),
             "code": __version__,
         }
     )

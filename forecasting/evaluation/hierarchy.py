@@ -38,11 +38,11 @@ def wrmsse(sequences: DataFrame, forecasts: DataFrame, config: Config, origin: d
     """
     levels = config.backtest.hierarchy
     attributes = tuple(dict.fromkeys((*SERIES, *(name for level in levels for name in level))))
-    errors = _errors(sequences.select(*attributes), forecasts)
+    errors = _errors(sequences.select(*attributes), forecasts, config.forecast.horizon)
     vectors = _histories(sequences, attributes, config, origin).unionByName(errors)
     partial = vectors.mapInArrow(_sum_by(levels), _SUMS)
     sums = partial.repartition("kind", "level", "node").mapInArrow(_sum_again, _SUMS)
-    nodes = _nodes(sums)
+    nodes = _nodes(sums, config.forecast.horizon)
     of_level = nodes.groupBy("model", "level").agg(
         (F.sum(F.col("weight") * F.col("error")) / F.nullif(F.sum("weight"), F.lit(0.0))).alias("value"),
         F.count(F.lit(1)).alias("series"),
@@ -61,12 +61,14 @@ def level_name(level: Sequence[str]) -> str:
     return " x ".join(level) or "total"
 
 
-def _errors(attributes: DataFrame, forecasts: DataFrame) -> DataFrame:
-    """Per model and series its errors in the order of the periods; periods that a series does not have count nothing."""
-    pairs = F.array_sort(F.collect_list(F.struct("horizon", (F.col("mean") - F.col("actual")).alias("error"))))
-    of_series = forecasts.groupBy("model", *SERIES).agg(pairs.alias("pairs"), F.min("horizon").alias("first"))
-    lacking = F.array_repeat(F.lit(0.0), (F.col("first") - 1).cast("int"))
-    values = F.concat(lacking, F.col("pairs.error"))
+def _errors(attributes: DataFrame, forecasts: DataFrame, horizon: int) -> DataFrame:
+    """Per model and series its errors, one a period of the horizon, then for each whether it is judged: a closed place is not."""
+    pairs = F.map_from_entries(F.collect_list(F.struct("horizon", (F.col("mean") - F.col("actual")).alias("error"))))
+    of_series = forecasts.groupBy("model", *SERIES).agg(pairs.alias("errors"))
+    periods = F.sequence(F.lit(1), F.lit(horizon))
+    errors = F.transform(periods, lambda period: F.coalesce(F.col("errors")[period], F.lit(0.0)))
+    judged = F.transform(periods, lambda period: F.col("errors")[period].isNotNull().cast("double"))
+    values = F.concat(errors, judged)
     told = of_series.select(*SERIES, F.concat(F.lit(_MODEL), "model").alias("kind"), values.alias("values"))
     return told.join(attributes, on=list(SERIES))
 
@@ -143,8 +145,9 @@ def _summed(kind: str, level: str, keys: np.ndarray, values: np.ndarray) -> pa.R
     )
 
 
-def _nodes(sums: DataFrame) -> DataFrame:
-    """Per model, level and node its weight and scaled error; nodes without a scale are left out."""
+def _nodes(sums: DataFrame, horizon: int) -> DataFrame:
+    """Per model, level and node its weight and scaled error, over the periods in which a series of it is judged; nodes without a
+    scale are left out."""
     scale = F.pandas_udf(_squared_scales, "double")
     at = ("level", "node")
     scales = sums.where(F.col("kind") == _HISTORY).select(*at, scale("values").alias("scale"))
@@ -154,7 +157,9 @@ def _nodes(sums: DataFrame) -> DataFrame:
     priced = weights.agg(F.max("money").alias("most")).select((F.col("most") > 0).alias("priced"))
     weight = F.when(F.col("priced"), F.col("money")).otherwise(F.col("units"))
     weights = weights.crossJoin(F.broadcast(priced)).select(*at, weight.alias("weight"))
-    squared = F.aggregate("values", F.lit(0.0), lambda total, error: total + error * error) / F.size("values")
+    errors = F.slice("values", 1, horizon)
+    judged = F.size(F.filter(F.slice("values", horizon + 1, horizon), lambda count: count > 0))
+    squared = F.aggregate(errors, F.lit(0.0), lambda total, error: total + error * error) / judged
     errors = sums.where(F.col("kind").startswith(_MODEL)).select(
         F.substring("kind", len(_MODEL) + 1, 1_000).alias("model"), *at, squared.alias("squared")
     )

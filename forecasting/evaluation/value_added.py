@@ -23,8 +23,8 @@ FEWEST = 3  # blocks of periods from which a difference can be told from chance
 def value_added(forecasts: DataFrame, model: str, floor: str, config: Config) -> DataFrame:
     """The model against the floor, series by series, by pinball loss (what WQL adds up).
 
-    Neighbouring days have like errors, so blocks of a week (`periods.PATCH`) are compared and not days: a paired t-test over the
-    blocks of all origins.
+    Neighbouring days have like errors, and so have forecasts of the same days from several origins, so blocks of a week of the
+    calendar (`periods.PATCH`) are compared and not days: a paired t-test over the blocks that the origins forecast.
 
     Args:
         forecasts: `backtest_forecasts` of one or more origins with rows of both.
@@ -33,12 +33,22 @@ def value_added(forecasts: DataFrame, model: str, floor: str, config: Config) ->
         `item_id`, `location_id`, `model`, `floor`; `periods` compared; `model_loss`, `floor_loss`: mean a period, units;
         `p_value`: probability of the floor being better by so much by chance alone, null with fewer than FEWEST blocks.
     """
-    block = F.ceil(F.col("horizon") / PATCH[config.series.grain])
     both = forecasts.where(F.col("model").isin(model, floor)).withColumn("loss", total_pinball(config.forecast))
-    blocks = both.groupBy(*SERIES, "forecast_origin", block.alias("block")).agg(
-        _of(model).alias("model_loss"),
-        _of(floor).alias("floor_loss"),
-        F.count_if(F.col("model") == model).alias("periods"),
+    first = both.agg(F.min("forecast_origin").alias("first"))
+    since = {
+        "day": F.date_diff("target_date", "first"),
+        "week": F.date_diff("target_date", "first") / 7,
+        "month": F.round(F.months_between("target_date", "first")),
+    }[config.series.grain]
+    block = F.ceil(since / PATCH[config.series.grain])
+    blocks = (
+        both.crossJoin(F.broadcast(first))
+        .groupBy(*SERIES, block.alias("block"))
+        .agg(
+            _of(model).alias("model_loss"),
+            _of(floor).alias("floor_loss"),
+            F.count_if(F.col("model") == model).alias("periods"),
+        )
     )
     worse = (F.col("model_loss") - F.col("floor_loss")) / F.col("periods")
     series = blocks.groupBy(*SERIES).agg(

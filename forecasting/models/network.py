@@ -22,7 +22,7 @@ from forecasting.models.heads.amounts import smallest
 from forecasting.models.products import dense
 from forecasting.models.reading import Reading, read
 from forecasting.models.shared import PLAIN
-from forecasting.models.spec import STATIC, ModelSpec
+from forecasting.models.spec import OF_SALES, STATIC, UNKNOWN, ModelSpec
 
 SMALLEST_LEVEL = 0.001  # units a period; added to the level from which the mean starts
 MOST_CHANGE = 7.0  # logarithm of the most that the mean can differ from the level
@@ -110,9 +110,22 @@ class Member(keras.layers.Layer):
     def _encode(self, reading: Reading, seed: tf.Tensor | None) -> tf.Tensor:
         """States of the origins: [B, O, D]. A state sees nothing behind its own patch."""
         shared = tf.gather(self.token_calendar(reading.token_calendar), reading.calendar_of)
-        static = tf.concat([embed(reading.static[:, i]) for i, embed in enumerate(self.embeddings)], axis=-1)
-        x = self.token(reading.tokens) + shared + self.static(static)[:, None]
+        x = self.token(reading.tokens) + shared + self._attributes(reading)
         return self.encoder(tf.cast(x, tf.float32), reading.present, reading.origins, seed)
+
+    def _attributes(self, reading: Reading) -> tf.Tensor:
+        """What the attributes say at each token, [B, P, D]: before the first sale without those that it tells."""
+        codes = tf.unstack(reading.static, axis=1)
+        before = [
+            tf.fill(tf.shape(code), UNKNOWN) if name in OF_SALES else code
+            for name, code in zip(STATIC, codes, strict=True)
+        ]
+        new, known = (
+            self.static(tf.concat([embed(code) for embed, code in zip(self.embeddings, each, strict=True)], axis=-1))
+            for each in (before, codes)
+        )
+        begun = tf.cumsum(reading.present, axis=1) > 0
+        return tf.where(begun[..., None], known[:, None], new[:, None])
 
     def _calendar_ahead(self, reading: Reading) -> tf.Tensor:
         """What the calendar and the distance say of each day ahead: [B, O, H, head width]."""

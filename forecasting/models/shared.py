@@ -15,7 +15,8 @@ import pyarrow as pa
 from forecasting.models.spec import Inputs, Signal
 from forecasting.periods import position
 
-EVERYWHERE = "ALL"  # location of covariates that hold at every place
+EVERYWHERE = "ALL"  # location of covariates that hold at every place, but for places that have values of their own
+NOWHERE = -1  # the place of which nothing is known, the last of all
 PLAIN = 15  # numbers of a period beside its named events, see `_plain`
 # Days to the next of an event and since the last one by which a period is told. Few of them: with wider ones most days of a year would
 # have a mark of their own, by which a network learns single days by heart.
@@ -159,6 +160,13 @@ class Signals:
         keys, values = np.concatenate(keys), np.concatenate([np.zeros(0, np.float32), *(t.value for t in told)])
         order = np.argsort(keys, kind="stable")
         self._keys, self._told = keys[order], values[order]
+        # Whose values of a signal a place has: its own, else those of everywhere.
+        told_of = np.zeros(shape[:2], bool)
+        for row in records:
+            told_of[self.places[row["location_id"]], wanted[row["signal"]]] = True
+        general = self.places.get(EVERYWHERE, NOWHERE)
+        self._whose = np.where(told_of, np.arange(shape[0])[:, None], np.where(told_of[general], general, NOWHERE))
+        self._whose[NOWHERE] = NOWHERE
         self._mean = np.array([signal.mean for signal in self._signals], np.float32)
         self._deviation = np.array([signal.deviation for signal in self._signals], np.float32)
 
@@ -174,7 +182,7 @@ class Signals:
         """Values of periods as known at origins.
 
         Args:
-            place: [n], places of the series, -1 for none. periods, origins: numbers of periods, [n or 1, ...] alike.
+            place: [n], places of the series, NOWHERE for none. periods, origins: numbers of periods, [n or 1, ...] alike.
 
         Returns:
             values of about unit size, known (1 or 0): [n, ..., signals] each, float32; 0 where not known.
@@ -185,14 +193,14 @@ class Signals:
         periods, origins = np.broadcast_to(periods, shape), np.broadcast_to(origins, shape)
         at = periods - self._first
         measured = (at >= 0) & (at < self._observed.shape[-1]) & (periods <= origins)
-        spoken_of = (place >= 0) & self._period.holds(periods) & (origins >= self._issued.first)
+        spoken_of = self._period.holds(periods) & (origins >= self._issued.first)
         issued = np.minimum(origins, self._issued.last)
         found = []
         for number in range(len(self._signals)):
-            value = np.full(shape, np.nan, np.float32)
-            value[measured] = self._observed[place[measured], number, at[measured]]
-            asked = spoken_of & np.isnan(value)
-            query = self._key(place[asked], number, periods[asked], issued[asked])
+            value, whose = np.full(shape, np.nan, np.float32), self._whose[place, number]
+            value[measured] = self._observed[whose[measured], number, at[measured]]
+            asked = spoken_of & (whose != NOWHERE) & np.isnan(value)
+            query = self._key(whose[asked], number, periods[asked], issued[asked])
             last = np.maximum(np.searchsorted(self._keys, query, side="right") - 1, 0)
             same = self._keys[last] // self._issued.count == query // self._issued.count if len(query) else query > 0
             value[asked] = np.where(same, self._told[last] if len(query) else 0.0, np.nan)
@@ -204,8 +212,8 @@ class Signals:
         )
 
     def place_of(self, locations: Sequence[str]) -> np.ndarray:
-        """Number of each location, that of EVERYWHERE for those without covariates of their own, -1 where there are none."""
-        general = self.places.get(EVERYWHERE, -1)
+        """Number of each location, that of EVERYWHERE for those without covariates of their own, NOWHERE where there are none."""
+        general = self.places.get(EVERYWHERE, NOWHERE)
         return np.array([self.places.get(location, general) for location in locations], np.int32)
 
 

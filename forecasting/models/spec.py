@@ -33,7 +33,10 @@ STATIC = (
     *KEYS,
 )
 
+OF_SALES = ("price_band",)  # attributes that the first sale tells; before it they are unknown
+
 UNKNOWN = 0  # index of a static value that training did not see
+MOST_CLASSES = 20_000  # values of a static column that are told apart, those of the most series
 SMALLEST_CLASS = 20  # series that must share a static value for it to get an embedding of its own
 
 

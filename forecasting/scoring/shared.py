@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pandas as pd
 from pyspark.sql import functions as F
 
 from forecasting.features.covariates import EVERY
-from forecasting.lake import Lake, rows
+from forecasting.lake import Lake
 from forecasting.models.shared import SharedRows
 
 _SIGNAL = ("signal", "location_id", "first_period", "observed", "forecasts")
@@ -14,7 +13,7 @@ _SIGNAL = ("signal", "location_id", "first_period", "observed", "forecasts")
 
 def shared_rows(lake: Lake) -> SharedRows:
     """Rows of `calendar_features`, and of `covariates` those that all items share; they grow with places and periods alone."""
-    calendar = pd.DataFrame(rows(lake.read("calendar_features")))
+    calendar = lake.read("calendar_features").toPandas()
     covariates = None
     if lake.exists("covariates"):
         of_places = lake.read("covariates").where(F.col("item_id") == EVERY)

@@ -131,7 +131,8 @@ def fit(
                 checkpoints.save(state, trainer.variables)
         if last:
             break
-    if not state.best_weights:
+    # Rank 0 alone reads checkpoints, and so alone knows whether one of the last step was there; all validate or none does.
+    if ring.sum([float(ring.rank == 0 and not state.best_weights)])[0]:
         trainer.validate(state, report)
     return state
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from forecasting.config import TrainingConfig
-from forecasting.models.batches import Block, block_shapes, network_input, to_block
+from forecasting.models.batches import NEVER, Block, block_shapes, network_input, to_block
 from forecasting.models.shared import Shared
 from forecasting.models.spec import ModelSpec
 
@@ -129,6 +129,10 @@ class Shard:
                 inputs[name] = inputs[name] * shown
             for name in ("past", "groups"):
                 inputs[name] = inputs[name] * shown[..., None]
+            of_sales = inputs["price_lead"][:, : spec.context] == NEVER  # seen when it was sold, as no new item was
+            price = inputs["price"].copy()
+            price[:, : spec.context] *= np.where(of_sales, shown, 1.0)
+            inputs["price"] = price
         days = begin + (origins[:, None] + 1) * spec.patch + np.arange(spec.horizon)  # [O, H] columns
         at = np.minimum(days, self.width - 1)
         quantity, observed, censored = (x[rows][:, at] for x in (block.quantity, block.observed, block.censored))

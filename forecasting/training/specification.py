@@ -5,14 +5,24 @@ from __future__ import annotations
 from datetime import date
 
 import numpy as np
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from forecasting.config import Config
 from forecasting.lake import rows
 from forecasting.models.batches import KINDS, vocabulary
 from forecasting.models.shared import SharedRows, calendar_names, event_names, sees_years, signals_of
-from forecasting.models.spec import GROUPS, PAST, PLANNED, SMALLEST_CLASS, STATIC, Inputs, ModelSpec, model_spec
+from forecasting.models.spec import (
+    GROUPS,
+    MOST_CLASSES,
+    PAST,
+    PLANNED,
+    SMALLEST_CLASS,
+    STATIC,
+    Inputs,
+    ModelSpec,
+    model_spec,
+)
 from forecasting.periods import position
 
 _KIND = "kind of promotion"
@@ -41,12 +51,15 @@ def specify(sequences: DataFrame, shared: SharedRows, config: Config, until: dat
 
 
 def _vocabularies(sequences: DataFrame) -> dict[str, tuple[str, ...]]:
-    """For each static column, and of the kinds of promotion, the values that enough of the series have."""
+    """For each static column, and of the kinds of promotion, the values that enough of the series have, of very many the most
+    frequent."""
     columns = [F.struct(F.lit(name).alias("name"), F.col(name).alias("value")) for name in STATIC]
     kinds = F.transform(F.map_keys(KINDS), lambda kind: F.struct(F.lit(_KIND).alias("name"), kind.alias("value")))
     values = sequences.select(F.inline(F.concat(F.array(*columns), kinds))).where(F.col("value").isNotNull())
     counted = values.groupBy("name", "value").agg(F.count(F.lit(1)).alias("series"))
     counts: dict[str, dict[str, int]] = {name: {} for name in (*STATIC, _KIND)}
-    for row in rows(counted.where(F.col("series") >= SMALLEST_CLASS), most=100_000):
+    order = Window.partitionBy("name").orderBy(F.desc("series"), "value")
+    known = counted.where(F.col("series") >= SMALLEST_CLASS).withColumn("place", F.row_number().over(order))
+    for row in rows(known.where(F.col("place") <= MOST_CLASSES), most=MOST_CLASSES * (len(STATIC) + 1)):
         counts[row["name"]][row["value"]] = row["series"]
     return {name: vocabulary(series) for name, series in counts.items()}

@@ -43,11 +43,13 @@ def test_features_agree_with_a_loop():
     assert found.shape == (24, 2, HORIZON, len(NAMES))
     for row in (0, 5, 11):
         quantity, states = (np.asarray(batch[name][row].as_py(), float) for name in ("quantity", "state"))
-        quantity, told = quantity * (states != 4), states != 4
+        sales, quantity, told = quantity, quantity * (states != 4), states != 4
         for number, origin in enumerate(origins):
-            known, counts = (x[: len(quantity) - (WIDTH - 1 - origin)][-(origin + 1) :] for x in (quantity, told))
+            sold, known, counts = (
+                x[: len(quantity) - (WIDTH - 1 - origin)][-(origin + 1) :] for x in (sales, quantity, told)
+            )
             recent, seen = known[-LEVEL * 7 :], counts[-LEVEL * 7 :]
-            level = recent.sum() / max(seen.sum(), 1)
+            level = max(recent.sum() / max(seen.sum(), 1), sold[-LEVEL * 7 :].mean())
             scale = np.sqrt(level + level**2) + 0.05
             assert named(found, "scale")[row, number, 0] == pytest.approx(scale, rel=1e-5)
             week = known[-7:].sum() / max(counts[-7:].sum(), 1) / scale

@@ -60,6 +60,31 @@ def test_only_a_series_that_the_floor_clearly_forecasts_better_falls_back(found)
     assert {item: row["back"] for item, row in found.items()} == {"a": False, "b": True, "short": None, "same": False}
 
 
+def test_origins_that_forecast_the_same_weeks_make_them_no_surer(spark, errors, config):
+    """Six origins that each forecast the same three weeks, alike: three weeks are told apart, not eighteen."""
+    offs = {model: errors[model]["b"][:21] for model in errors}
+    rows = [
+        (
+            model,
+            "b",
+            "l",
+            ORIGIN - timedelta(back),
+            ORIGIN + timedelta(ahead + 1),
+            back + ahead + 1,
+            10.0,
+            10.0,
+            10.0 + off,
+        )
+        for model, values in offs.items()
+        for back in range(6)
+        for ahead, off in enumerate(values.tolist())
+    ]
+    first = [(model, "b", "l", ORIGIN - timedelta(7), ORIGIN, 7, 10.0, 10.0, 10.0) for model in offs]
+    found = value_added(spark.createDataFrame(rows + first, SCHEMA), "net", "floor", config).first()
+    weeks = [np.append(values.reshape(3, 7).mean(axis=1), 0.0) / 2 for values in offs.values()]
+    assert found["p_value"] == pytest.approx(stats.ttest_rel(*weeks, alternative="greater").pvalue)
+
+
 def test_two_weeks_tell_nothing(found):
     assert found["short"]["p_value"] is None
 
