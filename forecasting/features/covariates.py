@@ -1,7 +1,7 @@
 """Weather, signals and local events: what was observed, and what was forecast of it and when.
 
 A forecast made at an origin may use the value of a day behind it only as it was forecast by then. So both are kept: the
-observed values, and every forecast with its day of issue; `known_at` puts them together as of an origin.
+observed values, and every forecast with its day of issue; `models.shared.Signals` puts them together as of an origin.
 """
 
 from __future__ import annotations
@@ -139,41 +139,3 @@ def _first_days(number: np.ndarray, axis: Axis) -> np.ndarray:
     if axis.grain != "month":
         return np.datetime64(axis.last, "D") - (7 if axis.grain == "week" else 1) * (axis.end - number)
     return number.astype("datetime64[M]").astype("datetime64[D]")
-
-
-def known_at(
-    observed: np.ndarray,
-    first: int,
-    forecasts: np.ndarray,
-    origin: int,
-    origin_day: np.datetime64,
-    width: int,
-    horizon: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """A covariate as it was known at an origin: as observed up to it; behind it, and where nothing was observed (an event of
-    the calendar, a day of which no measurement came), as it was forecast by then.
-
-    Args:
-        observed: values from period `first` on.
-        forecasts: structured or record array with `issued_on` (datetime64[D]), `period` (number) and `value`.
-        origin: number of the last known period; origin_day: its last day.
-        width: periods up to the origin. horizon: periods behind it.
-
-    Returns:
-        values, known: [width + horizon] each, float32 and bool; 0 where not known. Of several forecasts of a period the last
-        one issued by the origin counts.
-    """
-    axis = np.arange(origin - width + 1, origin + horizon + 1)
-    index = axis - first
-    inside = (index >= 0) & (index < len(observed)) & (axis <= origin)
-    values = np.zeros(len(axis), np.float32)
-    values[inside] = observed[index[inside]]
-    known = inside & ~np.isnan(values)
-    told = forecasts[forecasts["issued_on"] <= origin_day]
-    told = told[np.argsort(told["issued_on"], kind="stable")]
-    told = told[(told["period"] >= axis[0]) & (told["period"] <= axis[-1])]
-    at = told["period"] - axis[0]
-    unseen = ~known[at]
-    values[at[unseen]] = told["value"][unseen]  # a later issue overwrites an earlier one
-    known[at] = True
-    return np.where(known, values, 0.0).astype(np.float32), known

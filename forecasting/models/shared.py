@@ -201,9 +201,10 @@ class Signals:
             value[measured] = self._observed[whose[measured], number, at[measured]]
             asked = spoken_of & (whose != NOWHERE) & np.isnan(value)
             query = self._key(whose[asked], number, periods[asked], issued[asked])
-            last = np.maximum(np.searchsorted(self._keys, query, side="right") - 1, 0)
-            same = self._keys[last] // self._issued.count == query // self._issued.count if len(query) else query > 0
-            value[asked] = np.where(same, self._told[last] if len(query) else 0.0, np.nan)
+            if len(query):
+                last = np.searchsorted(self._keys, query, side="right") - 1  # -1: all was issued later
+                same = (last >= 0) & (self._keys[last] // self._issued.count == query // self._issued.count)
+                value[asked] = np.where(same, self._told[last], np.nan)
             found.append(value)
         values = np.stack(found, axis=-1) if found else np.zeros((*shape, 0), np.float32)
         known = ~np.isnan(values)

@@ -1,13 +1,11 @@
-"""Weather as it was known: what came up to the origin, what was forecast of it behind."""
+"""Weather and events of places: what was observed of each, and what was forecast of it and when."""
 
 from datetime import date, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from forecasting.features.covariates import EVERY, LONG_KNOWN, build_covariates, known_at, measured
+from forecasting.features.covariates import EVERY, LONG_KNOWN, build_covariates, measured
 from forecasting.features.sequences import Axis
 
 START = date(2024, 1, 1)
@@ -16,7 +14,6 @@ WEATHER = f"signal string, location_id string, {MEASURED}"
 SIGNALS = f"signal string, item_id string, location_id string, {MEASURED}"
 CALENDAR = "date date, event string, location_id string"
 LOCATIONS = "location_id string, location_group string"
-TOLD = np.dtype([("issued_on", "datetime64[D]"), ("period", np.int64), ("value", np.float32)])
 
 
 def day(number: int) -> date:
@@ -83,36 +80,3 @@ def test_the_last_period_is_the_mean_of_all_its_days(rows):
         build_covariates(rows("chain"), Axis("week", day(0), 3), {"default": "none"}).where("signal = 'warm'").collect()
     )
     assert warm["observed"] == [pytest.approx((5 + 11 + 14) / 3)]
-
-
-FORECAST = st.tuples(st.integers(-5, 12), st.integers(0, 20), st.integers(0, 50))
-TODAY = np.datetime64(START)
-
-
-def told(forecasts) -> np.ndarray:
-    return np.array([(TODAY + np.timedelta64(issued, "D"), period, value) for issued, period, value in forecasts], TOLD)
-
-
-@given(
-    st.lists(st.one_of(st.integers(0, 9).map(float), st.just(float("nan"))), max_size=15),
-    st.integers(0, 6),
-    st.lists(FORECAST, max_size=12, unique_by=lambda f: f[:2]),
-    st.integers(2, 10),
-)
-def test_as_of_an_origin_only_what_was_known_by_then_is_seen(observed, first, forecasts, origin):
-    """The slow loop: walks over the periods; the future of observations and forecasts changes nothing."""
-    width, horizon = 6, 5
-    origin_day = TODAY + np.timedelta64(origin, "D")
-    values, known = known_at(np.array(observed, np.float32), first, told(forecasts), origin, origin_day, width, horizon)
-    for at, period in enumerate(range(origin - width + 1, origin + horizon + 1)):
-        inside = period <= origin and 0 <= period - first < len(observed)
-        expected = observed[period - first] if inside and not np.isnan(observed[period - first]) else None
-        if expected is None:
-            said = sorted((issued, value) for issued, p, value in forecasts if p == period and issued <= origin)
-            expected = said[-1][1] if said else None
-        assert (values[at], known[at]) == ((0, False) if expected is None else (expected, True))
-    past = [value if first + i <= origin else 99.0 for i, value in enumerate(observed)]
-    later = told([f for f in forecasts if f[0] <= origin] + [(origin + 1, origin + 1, 77)])
-    again, known_again = known_at(np.array(past, np.float32), first, later, origin, origin_day, width, horizon)
-    np.testing.assert_array_equal(values, again)
-    np.testing.assert_array_equal(known, known_again)
