@@ -1,6 +1,10 @@
 """The loop on one rank: it learns, repeats, resumes to the same weights, and stops with a clear word."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ from small_sequences import ORIGIN, small_config, small_sequences, small_shared,
 from forecasting.errors import TrainingError
 from forecasting.models import artifact
 from forecasting.models.build import build_model
-from forecasting.training.loop import Ahead, Checkpoints, Trainer, fit, total_steps
+from forecasting.training.loop import Ahead, Checkpoints, State, Trainer, fit, total_steps
 from forecasting.training.ring import SingleRank
 from forecasting.training.shard import Shard
 
@@ -77,6 +81,79 @@ def test_a_resumed_training_ends_with_the_same_weights(shard, tmp_path):
     assert {"resumed": 4, "steps": 12} in seen
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+class Meeting:
+    """A ring of threads, of which every one must make the same calls; that of a rank alone waits in vain."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self._values = size, [None] * size
+        self._all = threading.Barrier(size, timeout=60)
+
+    def ring(self, rank: int):
+        same = {"average": lambda gradients: gradients, "broadcast": lambda variables: None}
+        return SimpleNamespace(rank=rank, size=self.size, sum=partial(self._sum, rank), **same)
+
+    def _sum(self, rank: int, values) -> np.ndarray:
+        self._values[rank] = np.asarray(values, np.float64)
+        self._all.wait()
+        total = np.sum(self._values, axis=0)
+        self._all.wait()
+        return total
+
+
+def test_two_ranks_that_had_ended_but_for_the_artifact_end_again_together(shard, tmp_path):
+    config, folder = training("training.batch_size=16", "training.ranks=2"), str(tmp_path / "checkpoints")
+    steps = total_steps(2 * shard.rows, config)
+    trainer = Trainer(build_model(shard.spec, shard.shared, 1), shard, config, SingleRank(), steps)
+    best = [np.asarray(w) + 1 for w in trainer.model.get_weights()]
+    Checkpoints(folder).save(State(step=steps, best=0.5, best_weights=best), trainer.variables)
+    meeting = Meeting(2)
+
+    def end(rank: int) -> State:
+        model = build_model(shard.spec, shard.shared, 1)
+        return fit(model, shard, config, meeting.ring(rank), Checkpoints(folder), lambda message: None)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(end, range(2))
+    assert first.step == second.step == steps
+    for one, other in zip(first.best_weights, best, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"head": "negative_binomial"}, {"head": "quantiles"}, {"members": 2}, {"mean_power": 1.5}], ids=str
+)
+def test_every_kind_of_network_learns(changes, tmp_path):
+    shard = Shard(tmp_path, small_spec(**changes), small_shared(), ORIGIN)
+    shard.fill([small_sequences()])
+    state = fit(
+        build_model(shard.spec, shard.shared, 1),
+        shard,
+        training("training.epochs=40"),
+        SingleRank(),
+        Checkpoints(str(tmp_path / "checkpoints")),
+        lambda message: None,
+    )
+    losses = [each["wql"] for each in state.history]
+    assert np.isfinite(losses).all() and state.best < losses[0]
+
+
+def test_a_compiled_step_learns_what_the_plain_one_does(shard, tmp_path):
+    ended = []
+    for xla in ("true", "false"):
+        model = build_model(shard.spec, shard.shared, 1)
+        fit(
+            model,
+            shard,
+            training(f"training.xla={xla}"),
+            SingleRank(),
+            Checkpoints(str(tmp_path / xla)),
+            lambda message: None,
+        )
+        ended.append(model.get_weights())
+    for one, other in zip(*ended, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0.05, atol=2e-3)
 
 
 def test_a_checkpoint_cut_short_gives_way_to_the_one_before(shard, tmp_path):

@@ -1,15 +1,22 @@
 """The network, with each encoder: causal, known future only as far as known, quantiles in order."""
 
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from small_sequences import ORIGIN, changed, small_sequences, small_shared, small_spec, without
+from small_sequences import (
+    ORIGIN,
+    changed,
+    small_inputs,
+    small_rows,
+    small_sequences,
+    small_shared,
+    small_spec,
+    without,
+)
 
-from forecasting.config import InputGroup
 from forecasting.models.batches import network_input, to_block
 from forecasting.models.build import build_model
 from forecasting.models.encoders import dropout
@@ -57,21 +64,46 @@ def test_every_head_gives_quantiles_that_rise_and_a_mean(head, members):
     assert np.all(np.diff(quantiles, axis=-1) >= 0) and np.all(quantiles >= 0) and np.all(mean > 0)
 
 
-@pytest.mark.parametrize("group", get_args(InputGroup))
-def test_inputs_left_out_change_nothing(group):
+@pytest.mark.parametrize("group", ["attributes", "behaviour", "events", "group_demand", "promotions", "signals"])
+def test_inputs_left_out_change_nothing_and_the_others_do(group):
     columns = {
+        "attributes": ("category", "brand"),
         "behaviour": ("discount", "views"),
         "group_demand": GROUPS,
         "promotions": ("display", "mailer"),
-        "attributes": ("category", "brand"),
     }
-    spec, batch = small_spec(), small_sequences()
-    spec = replace(spec, inputs=spec.inputs.without([group]))
-    assert spec.inputs != small_spec().inputs
-    batch = without(batch, *columns.get(group, ()))
-    model, last = build_model(spec, small_shared(), seed=3), [spec.patches - 1]
-    for before, after in zip(answers(model, small_sequences(), last), answers(model, batch, last), strict=True):
-        np.testing.assert_array_equal(before, after)
+    batch, rows = small_sequences(), small_rows()
+    batches = batch, without(batch, *columns.get(group, ()))
+    others = {
+        "events": replace(rows, calendar=rows.calendar.assign(holiday_names="Christmas Day")),
+        "signals": replace(rows, covariates=rows.covariates.slice(0, 0)),
+    }
+    for inputs, same in ((small_inputs(), False), (small_inputs().without([group]), True)):
+        shared = [each.of(inputs) for each in (rows, others.get(group, rows))]
+        model = build_model(small_spec(inputs=inputs), shared[0], seed=3)
+        for layer in model._flatten_layers():
+            if layer.name == "head_events":  # which begins without an effect
+                layer.set_weights([np.ones_like(weight) for weight in layer.get_weights()])
+        last = [model.spec.patches - 1]
+        one, other = (answers(model, b, last, shared=each)[1] for b, each in zip(batches, shared, strict=True))
+        assert np.array_equal(one, other) == same
+
+
+def test_what_the_first_sale_tells_is_unknown_before_it():
+    """A model that knew the price band of an item that has not sold would know the price that it will have."""
+    batch, model = small_sequences(), built()
+    at = batch.schema.get_field_index("price_band")
+    other = batch.set_column(
+        at, "price_band", pa.array(["b" if band == "a" else "a" for band in batch["price_band"].to_pylist()])
+    )
+    origins = np.arange(model.spec.patches)
+    one, two = (answers(model, each, origins)[1].numpy() for each in (batch, other))
+    sold = np.array(
+        [[length > 7 * (model.spec.patches - 1 - o) for o in origins] for length in batch["length"].to_pylist()]
+    )
+    assert sold.any() and not sold.all()
+    differs = (one != two).any(axis=-1)
+    assert not differs[~sold].any() and differs[sold].mean() > 0.9
 
 
 def test_more_returned_than_sold_leaves_forecasts_finite(model):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_sequences import ORIGIN, changed, small_config, small_sequences, small_shared, small_spec
+from small_sequences import ORIGIN, changed, small_config, small_sequences, small_shared, small_spec, without
 
 from forecasting.training.shard import Shard
 
@@ -103,3 +103,16 @@ def test_days_out_of_stock_are_told_to_the_loss(tmp_path):
     shard = filled(tmp_path, small_sequences(shortest=110))
     batch = shard.training_batch(np.arange(1, 24), np.random.default_rng(0), training(4))
     assert 0.02 < batch.censored[batch.counts > 0].mean() < 0.08
+
+
+def test_hidden_history_hides_what_sales_told_of_prices(tmp_path):
+    """A plan of prices tells that of a new item too; the price of its sales is known once it has some."""
+    planned, batch = filled(make(tmp_path / "planned"), small_sequences()), without(small_sequences(), "planned_price")
+    seen = filled(make(tmp_path / "seen"), batch)
+    context = seen.spec.context
+    for shard, plan in ((planned, True), (seen, False)):
+        drawn = shard.training_batch(np.arange(24), np.random.default_rng(1), training(4, hidden=1.0))
+        whole = shard.training_batch(np.arange(24), np.random.default_rng(1), training(4, hidden=0.0))
+        price, shown = drawn.inputs["price"][:, :context], drawn.inputs["observed"] > 0
+        hidden = ~shown & (whole.inputs["price"][:, :context] > 0)
+        assert hidden.any() and (price[hidden] > 0).all() == plan and (price[hidden] > 0).any() == plan
