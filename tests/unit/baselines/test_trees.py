@@ -49,7 +49,7 @@ def test_features_agree_with_a_loop():
                 x[: len(quantity) - (WIDTH - 1 - origin)][-(origin + 1) :] for x in (sales, quantity, told)
             )
             recent, seen = known[-LEVEL * 7 :], counts[-LEVEL * 7 :]
-            level = max(recent.sum() / max(seen.sum(), 1), sold[-LEVEL * 7 :].mean())
+            level = max(recent.sum() / max(seen.sum(), 1), np.sum(sold[-LEVEL * 7 :]) / max(len(sold[-LEVEL * 7 :]), 1))
             scale = np.sqrt(level + level**2) + 0.05
             assert named(found, "scale")[row, number, 0] == pytest.approx(scale, rel=1e-5)
             week = known[-7:].sum() / max(counts[-7:].sum(), 1) / scale
