@@ -31,6 +31,7 @@ from forecasting.lake import rows, with_lineage
 from forecasting.origins import backtest_origins
 from forecasting.periods import shift
 from forecasting.runtime import Run, add_options, friendly_errors, start_run
+from forecasting.views import PERIOD_AT
 from jobs.backtest import measure
 from jobs.run import STAGES
 
@@ -39,11 +40,6 @@ SHOWN = ("wql", "wape", "rmse", "rmsse", "wrmsse", "bias", "revision")
 CALIBRATION = ("below", "at_or_below")
 PEERS = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
 SEPARATOR = "~"  # between item and location in the names of series that peers get
-_LATER = {
-    "day": "date_add(first_period, at)",
-    "week": "date_add(first_period, 7 * at)",
-    "month": "add_months(first_period, at)",
-}
 _ARRAYS = ("quantity", "observed", "planned_price", "promotion")
 
 
@@ -70,35 +66,9 @@ def add_peers(run: Run, folder: Path, models: Sequence[str], seconds: float) -> 
     for model in models:
         output = folder / f"{model}.parquet"
         run.progress.say(f"  {model}, {seconds:.0f} s of training")
-        command = [
-            PEERS,
-            "-m",
-            "benchmarks.neural_peers",
-            "--grain",
-            config.series.grain,
-            "--model",
-            model,
-            "--input",
-            folder / "series",
-            "--output",
-            output,
-        ]
-        command += [
-            "--until",
-            origins[0],
-            "--origins",
-            ",".join(map(str, origins)),
-            "--horizon",
-            config.forecast.horizon,
-        ]
-        command += ["--quantiles", ",".join(map(str, config.forecast.quantiles)), "--seconds", seconds]
-        command += ["--static-input", folder / "static", "--static", "department,category,location_group"]
-        command += ["--future", ",".join(futures), "--mean", "quantiles"]
-        told = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True).stdout
-        for line in told.splitlines():
-            if line.startswith("figure "):
-                _, name, value, *_ = line.split()
-                figures[f"{model.lower()}_{name}"] = float(value)
+        several = ["--output", output, "--origins", ",".join(map(str, origins)), "--mean", "quantiles"]
+        told = peer_figures(model, folder, config, origins[0], futures, seconds, several)
+        figures |= {f"{model.lower()}_{name}": value for name, value in told.items()}
         found = run.spark.read.parquet(str(output))
         series = F.split("unique_id", SEPARATOR)
         found = found.select("*", series[0].alias("item_id"), series[1].alias("location_id"))
@@ -121,13 +91,31 @@ def add_peers(run: Run, folder: Path, models: Sequence[str], seconds: float) -> 
     return figures
 
 
+def peer_figures(
+    model: str, folder: Path, config: Config, until: date, futures: Sequence[str], seconds: float, options: Sequence
+) -> dict[str, float]:
+    """Trains a model of neuralforecast on what `export_series` wrote to `folder`; what it reports of itself, by name.
+
+    Args:
+        until: last period of training. futures: names of what is known ahead. options: more of neural_peers.py.
+    """
+    command = [PEERS, "-m", "benchmarks.neural_peers", "--model", model, "--grain", config.series.grain]
+    command += ["--input", folder / "series", "--until", until, "--horizon", config.forecast.horizon]
+    command += ["--quantiles", ",".join(map(str, config.forecast.quantiles)), "--seconds", seconds]
+    command += ["--static-input", folder / "static", "--static", "department,category,location_group"]
+    command += ["--future", ",".join(futures), *options]
+    told = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True).stdout
+    lines_ = (line.split() for line in told.splitlines() if line.startswith("figure "))
+    return {name: float(value) for _, name, value, *_ in lines_}
+
+
 def export_series(sequences: DataFrame, calendar: DataFrame, last: date, config: Config, folder: Path) -> list[str]:
     """Series in long form for peers, demand up to the last origin alone, and what is known ahead of each day; their attributes
     once a series. The names of what is known ahead."""
     name = F.concat_ws(SEPARATOR, "item_id", "location_id").alias("unique_id")
     days = F.sequence(F.lit(0), F.size("quantity") - 1)
     long = sequences.select(name, "first_period", *_ARRAYS, F.explode(days).alias("at"))
-    long = long.withColumn("ds", F.expr(_LATER[config.series.grain]))
+    long = long.withColumn("ds", F.expr(PERIOD_AT[config.series.grain]))
     value = {array: F.coalesce(F.get(array, F.col("at")), F.lit(0.0)) for array in ("planned_price", "promotion")}
     seen = (F.get("observed", F.col("at")) == 1) & (F.col("ds") <= F.lit(last))
     holidays = calendar.where(F.col("calendar") == config.features.calendar)

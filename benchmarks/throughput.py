@@ -13,7 +13,6 @@ products alone, forward and backward (as model FLOPs are counted by Chowdhery et
 from __future__ import annotations
 
 import argparse
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from benchmarks.accuracy import PEERS, configuration, export_series
+from benchmarks.accuracy import configuration, export_series, peer_figures
 from forecasting.config import TrainingConfig
 from forecasting.models.batches import sequence_columns
 from forecasting.models.build import build_model, use_threads
@@ -142,25 +141,9 @@ def peer_rates(run: Run, folder: Path, peers: Sequence[str], batch: int, threads
     some = sequences.where(F.col("first_period") <= F.lit(until)).orderBy(F.xxhash64("item_id", "location_id"))
     futures = export_series(some.limit(SERIES), lake.read("calendar_features"), until, config, folder)
     for peer in peers:
-        command = [
-            PEERS,
-            "-m",
-            "benchmarks.neural_peers",
-            "--grain",
-            config.series.grain,
-            "--model",
-            peer,
-            "--input",
-            folder / "series",
-        ]
-        command += ["--output", folder / f"{peer}.parquet", "--until", until, "--horizon", config.forecast.horizon]
-        command += ["--quantiles", ",".join(map(str, config.forecast.quantiles)), "--seconds", seconds]
-        command += ["--static-input", folder / "static", "--static", "department,category,location_group"]
-        command += ["--future", ",".join(futures), "--threads", threads, "--set", f"batch_size={batch}"]
-        told = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True).stdout
-        found += [
-            line.replace("figure ", f"figure {peer.lower()}_") for line in told.splitlines() if "windows_per" in line
-        ]
+        own = ["--output", folder / f"{peer}.parquet", "--threads", threads, "--set", f"batch_size={batch}"]
+        told = peer_figures(peer, folder, config, until, futures, seconds, own)
+        found.append(f"figure {peer.lower()}_windows_per_second {told['windows_per_second']:.2f} windows/s")
     return found
 
 

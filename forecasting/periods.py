@@ -12,6 +12,8 @@ _NUMPY_UNIT = {"day": "D", "month": "M"}
 
 #: Periods after which demand repeats itself: a week of days, a year of weeks, a year of months.
 SEASON = {"day": 7, "week": 52, "month": 12}
+#: Periods after which the same time of year comes again; of days whole weeks, so that weekdays meet.
+YEAR = {"day": 364, "week": 52, "month": 12}
 #: Periods that the model reads as one token, unless model.patch says otherwise.
 PATCH = {"day": 7, "week": 4, "month": 3}
 #: Mean length of a period in days.

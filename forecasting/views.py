@@ -16,7 +16,8 @@ _STATES = {
     State.OUT_OF_STOCK_INFERRED: "out of stock, inferred",
 }
 _TREATMENTS = ("", "flagged", "capped", "masked", "imputed", "level shift")
-_NEXT = {
+#: First day of the period number `at` of a series, in SQL.
+PERIOD_AT = {
     "day": "date_add(first_period, at)",
     "week": "date_add(first_period, 7 * at)",
     "month": "add_months(first_period, at)",
@@ -31,10 +32,10 @@ def _words(words: tuple[str, ...] | list[str]) -> str:
 def _demand_history(table: Callable[[str], str], grain: str) -> str:
     states = _words([_STATES[state] for state in sorted(_STATES)])
     return f"""
-        SELECT item_id, location_id, {_NEXT[grain]} AS period_start, p.quantity,
+        SELECT item_id, location_id, {PERIOD_AT[grain]} AS period_start, p.quantity,
                element_at({states}, p.state + 1) AS state, p.cleaned,
                nullif(element_at({_words(_TREATMENTS)}, p.treatment + 1), '') AS treatment, p.price, p.discount,
-               datediff({_NEXT[grain]}, coalesce(launched_on, first_period)) AS age_days
+               datediff({PERIOD_AT[grain]}, coalesce(launched_on, first_period)) AS age_days
         FROM {table("sequences")}
         LATERAL VIEW posexplode(arrays_zip(quantity, state, cleaned, treatment, price, discount)) AS at, p"""
 
@@ -47,7 +48,7 @@ def _price_history(table: Callable[[str], str], grain: str) -> str:
                    ROWS BETWEEN {_YEAR[grain]} PRECEDING AND 1 PRECEDING
                ) AS price_to_past
         FROM (
-            SELECT item_id, location_id, category, {_NEXT[grain]} AS period_start, nullif(p, 0) AS price
+            SELECT item_id, location_id, category, {PERIOD_AT[grain]} AS period_start, nullif(p, 0) AS price
             FROM {table("sequences")} LATERAL VIEW posexplode(price) AS at, p
         ) s LEFT JOIN {table("category_prices")} c ON c.category = s.category AND c.period_start = s.period_start"""
 

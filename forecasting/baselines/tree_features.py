@@ -10,6 +10,7 @@ import numpy as np
 from forecasting.models.batches import Block
 from forecasting.models.shared import PLAIN, Shared
 from forecasting.models.spec import STATIC, ModelSpec
+from forecasting.periods import YEAR
 
 MEANS = (1, 4, 8, 26)  # patches over which the mean of demand is told
 LAGS = 4  # patches whose same phase is told one by one
@@ -94,7 +95,7 @@ def features(block: Block, origins: np.ndarray, spec: ModelSpec, shared: Shared,
         for count in MEANS
     ]
     sold = _mean((demand > 0) * counts, counts, origins, LEVEL * patch)[..., None]
-    year = {"day": 364, "week": 52, "month": 12}[spec.grain]
+    year = YEAR[spec.grain]
     # Of a horizon beyond a year the end lies a year after days ahead. And that there is a year would tell which periods these are.
     reaches = (days >= year) & (ahead <= year) & spec.inputs.yearly
     year_ago = np.where(reaches, _at(demand, days - year), np.nan) / scale

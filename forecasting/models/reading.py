@@ -14,13 +14,12 @@ import tensorflow as tf
 
 from forecasting.models.batches import NEIGHBOURS
 from forecasting.models.spec import ModelSpec
-from forecasting.periods import SEASON
+from forecasting.periods import SEASON, YEAR
 
 RECENT = 8  # patches of the trailing level
 LAGS = 4  # patches whose same phase the head sees one by one
 PROFILES = (8, 26)  # patches over which it sees the mean of the same phase
 TRENDS = (1, 4, 26)  # patches whose mean is told against the level
-YEAR = {"day": 364, "week": 52, "month": 12}  # periods; of days whole weeks, so that weekdays meet
 
 
 class Reading(NamedTuple):
@@ -87,7 +86,11 @@ def levels(quantity: tf.Tensor, observed: tf.Tensor, told: tf.Tensor, patch: int
         quantity: [B, T]. observed: [B, T], 1 where sales are known. told: [B, T], 1 where they are all that was wanted.
     """
     level = tf.maximum(_level(quantity * told, told, patch), _level(quantity * observed, observed, patch))
-    return level, tf.sqrt(level + tf.square(level)) + 0.05
+    return level, _scale(level)
+
+
+def _scale(level: tf.Tensor) -> tf.Tensor:
+    return tf.sqrt(level + tf.square(level)) + 0.05
 
 
 def _level(quantity: tf.Tensor, observed: tf.Tensor, patch: int) -> tf.Tensor:
@@ -109,8 +112,8 @@ def _tokens(inputs: dict[str, tf.Tensor], level: tf.Tensor, scale: tf.Tensor, sp
     recent, begun = [], tf.cast(tf.cumsum(observed, axis=1) > 0, tf.float32)
     for number in range(inputs["groups"].shape[-1]):
         group = inputs["groups"][..., number]
-        usual, usual_scale = levels(group, begun, begun, patch)
-        days.append(_squash(_patches(group, patch) / usual_scale[..., None]))
+        usual = _level(group * begun, begun, patch)
+        days.append(_squash(_patches(group, patch) / _scale(usual)[..., None]))
         recent += [_ratio(_mean_of_last(tf.reduce_mean(_patches(group, patch), axis=-1), n), usual) for n in TRENDS]
         recent.append(tf.math.log(usual + 0.01))
     price = _patches(inputs["price"][:, :context], patch)[..., -1]

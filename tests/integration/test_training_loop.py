@@ -56,15 +56,14 @@ class StopAt:
             raise Stopped
 
 
+def trained(shard, folder, *settings):
+    """The model, and the state at the end of a training of 12 steps or as the settings say."""
+    model = build_model(shard.spec, shard.shared, 1)
+    return model, fit(model, shard, training(*settings), SingleRank(), Checkpoints(str(folder)), lambda message: None)
+
+
 def test_training_lowers_the_validation_loss(shard, tmp_path):
-    state = fit(
-        build_model(shard.spec, shard.shared, 1),
-        shard,
-        training("training.epochs=40"),
-        SingleRank(),
-        Checkpoints(str(tmp_path / "c")),
-        lambda m: None,
-    )
+    _, state = trained(shard, tmp_path / "c", "training.epochs=40")
     assert state.step == total_steps(24, training("training.epochs=40")) == 120
     assert state.best < 0.9 * state.history[0]["wql"]
 
@@ -127,33 +126,18 @@ def test_two_ranks_that_had_ended_but_for_the_artifact_end_again_together(shard,
 def test_every_kind_of_network_learns(changes, tmp_path):
     shard = Shard(tmp_path, small_spec(**changes), small_shared(), ORIGIN)
     shard.fill([small_sequences()])
-    state = fit(
-        build_model(shard.spec, shard.shared, 1),
-        shard,
-        training("training.epochs=40"),
-        SingleRank(),
-        Checkpoints(str(tmp_path / "checkpoints")),
-        lambda message: None,
-    )
+    _, state = trained(shard, tmp_path / "checkpoints", "training.epochs=40", "training.learning_rate=0.02")
     losses = [each["wql"] for each in state.history]
-    assert np.isfinite(losses).all() and state.best < losses[0]
+    assert np.isfinite(losses).all() and state.best < 0.95 * losses[0]
 
 
 def test_a_compiled_step_learns_what_the_plain_one_does(shard, tmp_path):
-    ended = []
-    for xla in ("true", "false"):
-        model = build_model(shard.spec, shard.shared, 1)
-        fit(
-            model,
-            shard,
-            training(f"training.xla={xla}"),
-            SingleRank(),
-            Checkpoints(str(tmp_path / xla)),
-            lambda message: None,
-        )
-        ended.append(model.get_weights())
-    for one, other in zip(*ended, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0.05, atol=2e-3)
+    began = np.concatenate([w.ravel() for w in build_model(shard.spec, shard.shared, 1).get_weights()])
+    plain, compiled = (
+        np.concatenate([w.ravel() for w in trained(shard, tmp_path / xla, f"training.xla={xla}")[0].get_weights()])
+        for xla in ("false", "true")
+    )
+    assert np.linalg.norm(compiled - plain) < 0.05 * np.linalg.norm(plain - began)
 
 
 def test_a_checkpoint_cut_short_gives_way_to_the_one_before(shard, tmp_path):
