@@ -1,13 +1,14 @@
 """On real sales: what the future can reach, what a second run changes, and what a killed one leaves behind."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -54,7 +55,7 @@ def test_the_same_run_twice_leaves_one_copy(small_run, make_config, tmp_path):
 
 @pytest.fixture
 def started(tmp_path):
-    """Starts a `forecasting` command in a process group of its own; kills what is left of it in the end."""
+    """Starts a `forecasting` command in a session of its own; kills what is left of it in the end."""
     processes = []
 
     def start(command: str, *settings: str) -> subprocess.Popen:
@@ -73,9 +74,20 @@ def started(tmp_path):
 
 def kill(process: subprocess.Popen) -> None:
     """Ends a command and all its processes, as a lost machine would."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    # By session, since Spark's Python workers have a process group of their own, and would go on for a while.
+    while own := [each for each in psutil.process_iter() if _session(each.pid) == process.pid]:
+        for each in own:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        process.wait()
+        psutil.wait_procs(own, timeout=10)
+
+
+def _session(number: int) -> int | None:
+    try:
+        return os.getsid(number)
+    except ProcessLookupError:
+        return None
 
 
 def wait_for(what, process: subprocess.Popen, log: Path) -> None:
