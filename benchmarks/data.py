@@ -113,6 +113,21 @@ def seconds_to_rewrite(log: Path, lake: Path, table: str) -> float:
     return seconds
 
 
+def share_with_another_past(log: Path, lake: Path) -> float:
+    """Share of the series of the last run before, of which the last run changed a value of a period that was there already."""
+    run = run_of(log, lake)
+    newest = run.lake.version("sequences")
+    before, after = (run.lake.read("sequences", version) for version in (newest - 1, newest))
+    of_periods = [name for name, kind in after.dtypes if kind.startswith("array")]
+    joined = before.alias("was").join(after.alias("now"), on=["item_id", "location_id"], how="left")
+    # Plans reach past the end of the data: a period that was ahead may be planned otherwise by now, too.
+    same = [
+        F.col(f"was.{name}").eqNullSafe(F.slice(f"now.{name}", F.lit(1), F.size(f"was.{name}"))) for name in of_periods
+    ]
+    (told,) = rows(joined.agg(F.avg((~F.forall(F.array(*same), lambda each: each)).cast("double")).alias("share")))
+    return told["share"]
+
+
 def stage_figures(prefix: str, told: dict, lines: int) -> list[Figure]:
     """Seconds, rate and memory of each stage."""
     found: list[Figure] = []
@@ -162,6 +177,8 @@ def next_day(log: Path, folder: Path, settings: Sequence[str]) -> list[Figure]:
         added = in_own_process("stages_inside", log, folder / "lake", settings)
         mine = in_own_process("fingerprints", log, folder / "lake")
         show([(f"next_day_{name}_seconds", added[name]["seconds"], "s") for name in STAGES])
+        past = in_own_process("share_with_another_past", log, folder / "lake")
+        show([("next_day_series_with_another_past", past, "of all series")])
         least = in_own_process("seconds_to_rewrite", log, folder / "lake", "sequences")
         show([("next_day_features_floor_seconds", least, "s to read and write sequences")])
         anew = in_own_process("stages_inside", log, folder / "anew", settings)

@@ -19,6 +19,9 @@ PATCH = {"day": 7, "week": 4, "month": 3}
 #: Mean length of a period in days.
 DAYS = {"day": 1.0, "week": 7.0, "month": 365.25 / 12}
 
+#: Periods ahead by which a plan was known: where nobody says when it was announced, and where no plan tells of the period.
+ALWAYS, NEVER = np.iinfo(np.int16).max, -1
+
 _MONDAY = np.datetime64("1970-01-05", "D")
 
 

@@ -8,10 +8,9 @@ import pyarrow as pa
 
 from forecasting.config import load_config
 from forecasting.features.calendar import calendar_features
-from forecasting.models.batches import ALWAYS
 from forecasting.models.shared import Shared, SharedRows, event_names
 from forecasting.models.spec import STATIC, Inputs, ModelSpec, Signal, model_spec
-from forecasting.periods import position
+from forecasting.periods import ALWAYS, position
 from forecasting.states import State
 
 LAST = date(2023, 6, 30)
@@ -90,6 +89,34 @@ def small_sequences(series: int = 24, seed: int = 0, shortest: int = 5, longest:
             "calendar": [("US", "DE", "FR")[i % 3] for i in range(series)],
             "observed": pa.array([np.ones(n) for n in lengths], pa.list_(pa.int8())),
             **{name: [("a", "b", None, "new")[i % 4] for i in range(series)] for name in STATIC if name not in KEY},
+        }
+    )
+
+
+def equal_sequences(quantity: np.ndarray, first: date, known: int, state: np.ndarray | None = None) -> pa.RecordBatch:
+    """Series that differ in demand, and in state if given, alone; prices are known for so many periods.
+
+    Args:
+        quantity, state: [series, periods].
+    """
+    series, periods = quantity.shape
+    state = np.full(quantity.shape, State.SOLD) if state is None else state
+    always = pa.array([np.full(known, ALWAYS)] * series, pa.list_(pa.int16()))
+    return pa.RecordBatch.from_pydict(
+        {
+            "item_id": [f"item{i:02d}" for i in range(series)],
+            "location_id": ["place"] * series,
+            "first_period": pa.array([first] * series, pa.date32()),
+            "length": pa.array([periods] * series, pa.int32()),
+            "quantity": pa.array(list(quantity), pa.list_(pa.float32())),
+            "observed": pa.array([np.ones(periods)] * series, pa.list_(pa.int8())),
+            "state": pa.array(list(state), pa.list_(pa.int8())),
+            "price": pa.array([np.ones(periods)] * series, pa.list_(pa.float32())),
+            "planned_price": pa.array([np.ones(known)] * series, pa.list_(pa.float32())),
+            "promotion_announced": always,
+            "price_announced": always,
+            "calendar": ["US"] * series,
+            **{name: ["a"] * series for name in STATIC if name not in KEY},
         }
     )
 

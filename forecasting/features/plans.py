@@ -11,11 +11,10 @@ from pyspark.sql import functions as F
 
 from forecasting.demand.aggregate import SERIES, UNIT_PARTS, at_location_level, exact_sum
 from forecasting.features.ragged import Ragged
-from forecasting.periods import position
+from forecasting.periods import ALWAYS, NEVER, position
 
 STRENGTHS = ("display", "mailer")
 _FAR = 10_000_000  # periods; no series is as long
-ALWAYS = np.iinfo(np.int16).max  # periods; nothing is announced as long ahead
 _PARTS = 2.0**24  # of one: shares and prices are summed in them
 _SPAN = ("starts_on", "ends_on", "kind")
 
@@ -145,7 +144,7 @@ class Spans:
         return np.clip(np.maximum.accumulate(latest) - series * _FAR - offset, 0, None).astype(np.float32)
 
     def announced(self) -> np.ndarray:
-        """Periods ahead of each period by which all promotions that touch it had been announced, int16; below 0: none ahead.
+        """Periods ahead of each period by which all promotions that touch it had been announced, int16; NEVER: none ahead.
 
         ALWAYS where none says when it was announced.
         """
@@ -156,7 +155,7 @@ class Spans:
         periods = np.clip(self._end[told], begin, self.places.lengths[owner]) - begin
         period = np.arange(int(periods.sum())) - np.repeat(np.cumsum(periods) - periods - begin, periods)
         announced = position(_day(self.flat, "announced_on")[told], self._grain) - self._first[owner]
-        ahead = np.clip(period - np.repeat(announced, periods), -1, ALWAYS).astype(np.int16)
+        ahead = np.clip(period - np.repeat(announced, periods), NEVER, ALWAYS).astype(np.int16)
         np.minimum.at(lead, np.repeat(self.places.start[owner], periods) + period, ahead)
         return lead
 

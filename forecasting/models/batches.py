@@ -14,14 +14,12 @@ import pyarrow.compute as pc
 
 from forecasting.models.shared import Shared
 from forecasting.models.spec import SMALLEST_CLASS, STATIC, TARGET, UNKNOWN, Inputs, ModelSpec
-from forecasting.periods import position
+from forecasting.periods import ALWAYS, NEVER, position
 from forecasting.states import State
 
 PROMOTION_ANNOUNCED = "promotion_announced"
 PRICE_ANNOUNCED = "price_announced"
 KINDS = "promotion_kinds"
-ALWAYS = np.iinfo(np.int16).max  # periods ahead by which is known what nobody says when it was announced
-NEVER = -1  # the same of what no plan tells
 NEIGHBOURS = (-1, 0, 1)  # periods beside a day ahead whose signals the network sees
 _FIXED = ("item_id", "location_id", "first_period", "length", TARGET, "observed", "state", "price", "planned_price")
 

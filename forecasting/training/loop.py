@@ -145,15 +145,16 @@ def total_steps(series: int, config: TrainingConfig) -> int:
 class Ahead:
     """What each step needs, made in another thread while the step before it runs."""
 
-    def __init__(self, make: Callable[[int], tuple]) -> None:
-        self._make, self._thread = make, ThreadPoolExecutor(1)
+    def __init__(self, make: Callable[[int], tuple], steps: int) -> None:
+        self._make, self._steps, self._thread = make, steps, ThreadPoolExecutor(1)
         self._coming: tuple[int, Future] | None = None
 
     def of(self, step: int) -> tuple:
-        """What `make` gives for a step; that of the next one is begun."""
+        """What `make` gives for a step; that of the next one, if there is one, is begun."""
         expected = self._coming is not None and self._coming[0] == step
         made = self._coming[1].result() if expected else self._make(step)
-        self._coming = step + 1, self._thread.submit(self._make, step + 1)
+        if step + 1 < self._steps:
+            self._coming = step + 1, self._thread.submit(self._make, step + 1)
         return made
 
 
@@ -175,7 +176,7 @@ class Trainer:
         self.optimizer.build(model.trainable_variables)
         self.averages = [keras.Variable(weight, trainable=False) for weight in model.weights]
         self.variables = [*model.weights, *self.averages, *self.optimizer.variables]
-        self._input = Ahead(self._batch)
+        self._input = Ahead(self._batch, steps)
         self._levels = tf.constant(shard.spec.quantiles, tf.float32)
         self._gradients = tf.function(self._loss_and_gradients, jit_compile=config.xla)
         self._average = tf.function(ring.average) if ring.size > 1 else ring.average  # alone it gives back what it gets

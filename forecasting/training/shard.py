@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from forecasting.config import TrainingConfig
-from forecasting.models.batches import NEVER, Block, block_shapes, network_input, to_block
+from forecasting.models.batches import Block, block_shapes, network_input, to_block
 from forecasting.models.shared import Shared
 from forecasting.models.spec import ModelSpec
+from forecasting.periods import NEVER
 
 NOT_BEGUN = 0.2  # weight of forecasts for series that had not begun: of new items, known by their attributes alone
 

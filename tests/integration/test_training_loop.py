@@ -3,16 +3,21 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from small_sequences import ORIGIN, small_config, small_sequences, small_shared, small_spec
+from small_sequences import ORIGIN, equal_sequences, small_config, small_sequences, small_shared, small_spec
 
 from forecasting.errors import TrainingError
+from forecasting.features.calendar import calendar_features
 from forecasting.models import artifact
 from forecasting.models.build import build_model
+from forecasting.models.shared import SharedRows
+from forecasting.models.spec import Inputs, model_spec
+from forecasting.periods import SEASON, position, shift
 from forecasting.training.loop import Ahead, Checkpoints, State, Trainer, fit, total_steps
 from forecasting.training.ring import SingleRank
 from forecasting.training.shard import Shard
@@ -188,10 +193,11 @@ def test_time_ends_training_at_the_best_weights_so_far(shard, tmp_path):
 
 def test_input_made_ahead_is_that_of_the_step_asked_for():
     made = []
-    ahead = Ahead(lambda step: made.append(step) or (step,))
+    ahead = Ahead(lambda step: made.append(step) or (step,), 10)
     assert [ahead.of(step) for step in (0, 1, 2, 7, 8)] == [(0,), (1,), (2,), (7,), (8,)]
     ahead.of(9)
     assert set(made) >= {0, 1, 2, 7, 8, 9} and len(made) == len(set(made))
+    assert 10 not in made  # there is no such step
 
 
 def test_what_breaks_while_made_ahead_is_raised_at_its_step():
@@ -200,7 +206,38 @@ def test_what_breaks_while_made_ahead_is_raised_at_its_step():
             raise ValueError("broken")
         return (step,)
 
-    ahead = Ahead(make)
+    ahead = Ahead(make, 2)
     assert ahead.of(0) == (0,)
     with pytest.raises(ValueError, match="broken"):
         ahead.of(1)
+
+
+@pytest.mark.parametrize(("grain", "periods"), [("week", 160), ("month", 60)])
+def test_networks_of_weeks_and_months_learn_the_time_of_year(grain, periods, tmp_path):
+    """Demand doubles in one half of each year: a forecast that knows it is better than the mean of the year before."""
+    series, horizon, season = 32, 4, SEASON[grain]
+    last = date(2023, 6, 26) if grain == "week" else date(2023, 6, 1)
+    first = shift(last, 1 - periods, grain)
+    origin = int(position(np.datetime64(last), grain))
+    number = np.arange(origin - periods + 1, origin + 1)
+    wave = 1 + 0.9 * np.sin(2 * np.pi * number / season)
+    rng = np.random.default_rng(3)
+    quantity = rng.poisson(rng.gamma(2.0, 10.0, (series, 1)) * wave)
+    config = small_config(
+        *SETTINGS, f"series.grain={grain}", f"forecast.horizon={horizon}", f"model.context={season // 12 * 24}",
+        "training.epochs=60", "training.learning_rate=0.02", "training.validate_every=20",
+    )  # fmt: skip
+    calendar = calendar_features(first, periods + horizon, grain, "US", None, (), [], None).assign(calendar="US")
+    inputs = Inputs(calendars=("US",), yearly=True, vocabularies={})
+    shared = SharedRows(calendar, None, grain).of(inputs)
+    spec = model_spec(config, inputs, last, "data")
+    assert (spec.grain, spec.horizon) == (grain, horizon)
+    shard = Shard(tmp_path, spec, shared, origin)
+    shard.fill([equal_sequences(quantity, first, periods + horizon)])
+    model = build_model(spec, shared, 1)
+    state = fit(
+        model, shard, config.training, SingleRank(), Checkpoints(str(tmp_path / "checkpoints")), lambda message: None
+    )
+    judged = quantity[shard.validation].astype(float)
+    flat = judged[:, -horizon - season : -horizon].mean(axis=1, keepdims=True)
+    assert state.best < 0.7 * np.abs(judged[:, -horizon:] - flat).sum() / judged[:, -horizon:].sum()

@@ -12,12 +12,11 @@ from forecasting.baselines.floors import row_quantiles
 from forecasting.baselines.trees import NAME, TreeModel, TreeTask, train_trees, unpack
 from forecasting.config import TreesConfig
 from forecasting.features.calendar import calendar_features
-from forecasting.models.batches import ALWAYS
 from forecasting.models.shared import SharedRows
-from forecasting.models.spec import STATIC, Inputs, model_spec
+from forecasting.models.spec import Inputs, model_spec
 from forecasting.periods import position
 from forecasting.states import State
-from tests.small_sequences import KEY, small_config
+from tests.small_sequences import equal_sequences, small_config
 
 SERIES, DAYS, HORIZON = 60, 500, 14
 FIRST = date(2022, 1, 1)
@@ -36,25 +35,7 @@ def sequences() -> pa.Table:
     out_of_stock = rng.random((SERIES, DAYS)) < 0.05
     quantity = rng.poisson(rng.gamma(1.0, 4.0, (SERIES, 1)) * week[np.arange(DAYS) % 7]) * ~out_of_stock
     state = np.where(out_of_stock, State.OUT_OF_STOCK, State.SOLD)
-    always = pa.array([np.full(DAYS, ALWAYS)] * SERIES, pa.list_(pa.int16()))
-    price = pa.array([np.ones(DAYS)] * SERIES, pa.list_(pa.float32()))
-    return pa.table(
-        {
-            "item_id": [f"item{i:02d}" for i in range(SERIES)],
-            "location_id": ["place"] * SERIES,
-            "first_period": pa.array([FIRST] * SERIES, pa.date32()),
-            "length": pa.array([DAYS] * SERIES, pa.int32()),
-            "quantity": pa.array(list(quantity), pa.list_(pa.float32())),
-            "observed": pa.array([np.ones(DAYS)] * SERIES, pa.list_(pa.int8())),
-            "state": pa.array(list(state), pa.list_(pa.int8())),
-            "price": price,
-            "planned_price": price,
-            "promotion_announced": always,
-            "price_announced": always,
-            "calendar": ["US"] * SERIES,
-            **{name: ["a"] * SERIES for name in STATIC if name not in KEY},
-        }
-    )
+    return pa.Table.from_batches([equal_sequences(quantity, FIRST, DAYS, state)])
 
 
 @pytest.fixture(scope="module")
