@@ -105,17 +105,19 @@ def steps_per_second(
     spec: ModelSpec, shared: SharedRows, origin: int, series: pa.Table, training: TrainingConfig, seconds: float
 ) -> tuple[float, float, float]:
     """Steps a second of training on one process, operations a step, and the share of time that input takes."""
+    from forecasting.training.loop import Spent
+
     with trainer_of(spec, shared, origin, series, training) as trainer:
         for step in range(WARM_UP):
-            trainer.train(step)
-        began, steps, waited = time.monotonic(), 0, 0.0
+            trainer.train(step, Spent())
+        began, steps, took = time.monotonic(), 0, Spent()
         while time.monotonic() - began < seconds:
-            loss, wait = trainer.train(WARM_UP + steps)
-            loss.numpy()  # wait for it
-            steps, waited = steps + 1, waited + wait
+            trainer.train(WARM_UP + steps, took)
+            _ = trainer.loss  # wait for it
+            steps += 1
         spent = time.monotonic() - began
     origins = min(training.origins_per_series, spec.patches)
-    return steps / spent, step_flops(trainer.model, training.batch_size, origins), waited / spent
+    return steps / spent, step_flops(trainer.model, training.batch_size, origins), took.waiting / spent
 
 
 def matmul_peak(dtype: str, seconds: float = 3.0, size: int = 2_048) -> float:

@@ -179,14 +179,27 @@ class TrainingConfig(Section):
     validation_series: Positive
     seed: Annotated[int, Field(ge=0)]
     xla: bool
+    compression: Literal["none", "fp16"]
+    launcher: Literal["spark", "in_process", "elastic", "horovodrun"]
+    hosts: str | None
+    fewest_ranks: Positive | None
     start_timeout: Positive
+    rank_timeout: Positive
+    restarts: Annotated[int, Field(ge=0)]
+    checkpoint_minutes: Annotated[float, Field(gt=0)] | None
     retrain: bool
 
     @model_validator(mode="after")
     def _ranks_share_the_batch(self) -> TrainingConfig:
-        if self.batch_size % self.ranks:
+        if self.batch_size < self.ranks:
             raise ValueError(
-                f"expected training.batch_size to be a multiple of training.ranks, came {self.batch_size} and {self.ranks}"
+                f"expected training.batch_size to be training.ranks or more, came {self.batch_size} and {self.ranks}"
+            )
+        if self.launcher == "in_process" and self.ranks > 1:
+            raise ValueError(f"expected training.ranks=1 with training.launcher=in_process, came {self.ranks}")
+        if self.fewest_ranks and self.fewest_ranks > self.ranks:
+            raise ValueError(
+                f"expected training.fewest_ranks to be at most training.ranks, came {self.fewest_ranks} and {self.ranks}"
             )
         return self
 

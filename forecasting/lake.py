@@ -21,6 +21,8 @@ from forecasting.errors import LakeError
 from forecasting.sqltext import among, text_literal
 from forecasting.views import VIEWS
 
+ROW_GROUP = 16 * 2**20  # bytes of an exported file that whoever reads it holds at once
+
 
 @dataclass(frozen=True)
 class Lake:
@@ -219,6 +221,10 @@ class Lake:
         reader = self.spark.read.option("readChangeFeed", "true").option("startingVersion", version + 1)
         path = self.path(table)
         return reader.table(self.name(table)) if path is None else reader.format("delta").load(path)
+
+    def export(self, df: DataFrame, folder: str) -> None:
+        """Writes rows as plain Parquet files, for those who read them without Spark; replaces what lay in the folder."""
+        df.write.mode("overwrite").option("parquet.block.size", ROW_GROUP).parquet(folder)
 
     def frame(self, records: list[dict[str, Any]], table: str) -> DataFrame:
         """A few records as a frame with the columns and types of a table."""

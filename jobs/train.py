@@ -32,7 +32,9 @@ def execute(run: Run) -> Figures:
         for name in config.trained_networks:
             if len(config.trained_networks) > 1:
                 run.progress.say(f"  {name}, up to {until}")
-            results[name] = train(sequences, shared, config.of_network(name), data["version"], until, run.progress)
+            results[name] = train(
+                sequences, shared, lake, config.of_network(name), data["version"], until, run.progress
+            )
     scoring = results[config.scoring.model]  # of the newest end of training
     return {name: scoring[name] for name in ("model_version", "began", "steps", "validation_wql", "seconds")}
 

@@ -27,7 +27,10 @@ _OTHER_CODE = "it was made by another version of the code, whose network was ano
 
 def model_version(config: Config, data_version: str, until: date) -> str:
     """Fingerprint of all that decides a model's weights: data, the last period that training saw, settings and code version."""
-    ignored = ("max_minutes", "validate_every", "start_timeout", "retrain")
+    ignored = (
+        *("max_minutes", "validate_every", "checkpoint_minutes", "retrain", "restarts"),
+        *("launcher", "hosts", "fewest_ranks", "start_timeout", "rank_timeout"),
+    )
     training = config.training.model_dump(mode="json")
     return fingerprint(
         {
@@ -145,6 +148,13 @@ def list_files(uri: str) -> list[str]:
     system, path = filesystem(uri)
     found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
     return sorted(info.base_name for info in found if info.type == fs.FileType.File)
+
+
+def delete_folder(uri: str) -> None:
+    """Deletes a folder with all that is in it, if it is there."""
+    system, path = filesystem(uri)
+    if system.get_file_info(path).type == fs.FileType.Directory:
+        system.delete_dir(path)
 
 
 def delete(uri: str) -> None:

@@ -27,6 +27,20 @@ def use_threads(threads: int) -> None:
         return
 
 
+def use_gpu(number: int) -> None:
+    """Keeps TensorFlow to one of the GPUs that this process sees, and to the memory that it comes to need; without effect where
+    there is none, and once TensorFlow has started."""
+    import tensorflow as tf
+
+    if gpus := tf.config.list_physical_devices("GPU"):
+        try:
+            own = gpus[number % len(gpus)]
+            tf.config.set_visible_devices(own, "GPU")
+            tf.config.experimental.set_memory_growth(own, enable=True)
+        except RuntimeError:
+            return
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Nothing reaches standard error: importing TensorFlow tells there of its instructions before it reads how much to tell."""

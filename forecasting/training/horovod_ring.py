@@ -1,7 +1,8 @@
 """Horovod's ring of ranks: the one module that imports Horovod.
 
-Ranks meet through a rendezvous server that rank 0 runs; who they are and where it listens they tell each other through
-whatever launched them (`gather`), so that no MPI, no ssh and no driver is needed.
+Ranks meet in one of three ways. The tasks of a Spark stage meet through a rendezvous server that rank 0 runs; who they are and
+where it listens they tell each other through the stage (`gather`), so that no MPI, no ssh and no driver is needed. Ranks that
+`horovodrun` starts find all that in their environment. Elastic ranks are started, and started again, by Horovod's own driver.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from contextlib import contextmanager
 import numpy as np
 
 from forecasting.errors import TrainingError
+from forecasting.training.ring import RingBroken
 
 
 class HorovodRing:
-    """Averages by Horovod's fused ring all-reduce (Sergeev and Del Balso 2018)."""
+    """Averages by Horovod's fused ring all-reduce (Sergeev and Del Balso 2018), in half precision if told so."""
 
-    def __init__(self) -> None:
-        import horovod.tensorflow as hvd
-
-        self._hvd = hvd
-        self.rank, self.size = hvd.rank(), hvd.size()
+    def __init__(self, compression: str = "none", elastic=None) -> None:
+        hvd = _horovod()
+        self._hvd, self._compression, self._elastic = hvd, getattr(hvd.Compression, compression), elastic
+        self.rank, self.size, self.local_rank = hvd.rank(), hvd.size(), hvd.local_rank()
 
     def average(self, gradients: Sequence) -> Sequence:
-        return self._hvd.grouped_allreduce(list(gradients), op=self._hvd.Average)
+        return self._hvd.grouped_allreduce(list(gradients), op=self._hvd.Average, compression=self._compression)
 
     def broadcast(self, variables: Sequence) -> None:
         # Keras 3 wraps its variables; Horovod knows only TensorFlow's own.
@@ -36,22 +37,19 @@ class HorovodRing:
 
         return self._hvd.allreduce(tf.constant(values, tf.float64), op=self._hvd.Sum).numpy()
 
+    def regroup(self, before: Callable[[], None]) -> None:
+        if self._elastic is None:
+            return
+        from horovod.common.exceptions import HostsUpdatedInterrupt
 
-@contextmanager
-def joined_ring(
-    rank: int, hosts: Sequence[str], gather: Callable[[str], Sequence[str]], timeout: int
-) -> Iterator[HorovodRing]:
-    """Joins the ring and leaves it at the end.
+        try:
+            self._elastic.check_host_updates()
+        except HostsUpdatedInterrupt:
+            before()
+            raise
 
-    Args:
-        rank: number of this process.
-        hosts: address of each rank's host, in order of rank.
-        gather: gives every rank the text of all ranks, in order of rank.
-        timeout: seconds to wait for the others.
 
-    Raises:
-        TrainingError: Horovod is not installed, or the others do not come.
-    """
+def _horovod():
     try:
         import horovod.tensorflow as hvd
     except ImportError as error:
@@ -59,16 +57,110 @@ def joined_ring(
             "training.ranks > 1 needs Horovod on every worker, which is not installed there. "
             "Build its wheel with scripts/build_horovod_wheel.sh, or train with --set training.ranks=1."
         ) from error
+    return hvd
+
+
+@contextmanager
+def joined_ring(
+    rank: int, hosts: Sequence[str], gather: Callable[[str], Sequence[str]], timeout: int, compression: str = "none"
+) -> Iterator[HorovodRing]:
+    """Joins the ring of the tasks of a stage and leaves it at the end.
+
+    Args:
+        rank: number of this process.
+        hosts: address of each rank's host, in order of rank.
+        gather: gives every rank the text of all ranks, in order of rank.
+        timeout: seconds to wait for the others, when they meet and whenever one needs what they have.
+
+    Raises:
+        TrainingError: Horovod is not installed.
+        RingBroken: the others do not come, or one of them no longer answers.
+    """
+    _horovod()
     server = _rendezvous(hosts) if rank == 0 else None
     port = int(gather(str(server[1]) if server else "")[0])
     os.environ.update(_environment(rank, hosts, port, timeout))
     try:
-        hvd.init()
-        yield HorovodRing()
+        with launched_ring(compression) as ring:
+            yield ring
     finally:
-        hvd.shutdown()
         if server:
             server[0].stop()
+
+
+@contextmanager
+def launched_ring(compression: str = "none") -> Iterator[HorovodRing]:
+    """Joins the ring that the environment describes and leaves it at the end.
+
+    Raises:
+        TrainingError: Horovod is not installed.
+        RingBroken: the others do not come, or one of them no longer answers.
+    """
+    hvd = _horovod()
+    try:
+        with _breaks_told():
+            hvd.init()
+            yield HorovodRing(compression)
+    finally:
+        hvd.shutdown()
+
+
+def in_elastic_rings(work: Callable[[HorovodRing], None], compression: str) -> None:
+    """Calls `work` with a ring; anew, with a new one, each time that a rank is lost or one comes."""
+    hvd = _horovod()
+    from horovod.tensorflow import elastic
+
+    hvd.init()
+    # What a rank must know to begin anew lies in checkpoints: Horovod's own state, which a new rank has not seen, is empty.
+    state = elastic.ObjectState(hvd.broadcast_object, hvd.rank)
+    elastic.run(lambda state: work(HorovodRing(compression, state)))(state)
+
+
+def launch_elastic(
+    work: Callable[[], None], ranks: int, fewest: int, start_timeout: int, environment: dict[str, str]
+) -> None:
+    """Runs `work` in processes beside the tasks of Spark, as many of them as there are at the time: `fewest` to `ranks`."""
+    from horovod.spark.runner import run_elastic
+
+    run_elastic(
+        work,
+        num_proc=ranks,
+        min_num_proc=fewest,
+        max_num_proc=ranks,
+        start_timeout=start_timeout,
+        elastic_timeout=start_timeout,
+        env=environment,
+        verbose=0,
+    )
+
+
+@contextmanager
+def _breaks_told() -> Iterator[None]:
+    """Turns what Horovod raises when a rank no longer answers into RingBroken."""
+    import tensorflow as tf
+    from horovod.common.exceptions import HorovodInternalError
+
+    try:
+        yield
+    except HorovodInternalError as error:
+        raise RingBroken(_first_line(error)) from error
+    except tf.errors.OpError as error:
+        if "Horovod" not in str(error):
+            raise
+        raise RingBroken(_first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def waiting(timeout: int) -> dict[str, str]:
+    """The environment that lets no rank wait longer than so many seconds for another one."""
+    return {
+        "HOROVOD_GLOO_TIMEOUT_SECONDS": str(timeout),
+        "HOROVOD_STALL_CHECK_TIME_SECONDS": str(max(1, timeout // 2)),
+        "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": str(timeout),
+    }
 
 
 def _slots(hosts: Sequence[str]):
@@ -106,7 +198,7 @@ def _environment(rank: int, hosts: Sequence[str], port: int, timeout: int) -> di
         "HOROVOD_HOSTNAME": hosts[rank],
         "HOROVOD_GLOO_RENDEZVOUS_ADDR": hosts[0],
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
-        "HOROVOD_GLOO_TIMEOUT_SECONDS": str(timeout),
+        **waiting(timeout),
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
     }

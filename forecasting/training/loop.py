@@ -25,6 +25,7 @@ from forecasting.training.shard import Batch, Shard
 
 REFERENCE_BATCH = 256  # effective batch at which training.learning_rate holds
 TALK_EVERY = 10  # steps between two reports and looks at the clock
+MOST_UNUSABLE = 10  # steps in a row whose gradients are no numbers, after which training stops
 
 
 @dataclass
@@ -106,40 +107,75 @@ def fit(
     if state.step:
         report({"resumed": state.step, "steps": trainer.steps})
     started, before, earlier = time.monotonic() - state.seconds, state.step, state.seconds
-    waited = 0.0
+    spent = Spent()
+    saved = state.seconds
+
+    def save() -> None:
+        nonlocal saved
+        saved = state.seconds
+        if ring.rank == 0:
+            try:
+                checkpoints.save(state, trainer.variables)
+            except OSError as error:  # the one before is whole; a full disk may have room again the next time
+                report({"unsaved": f"checkpoint of step {state.step}: {error}"})
+
     while state.step < trainer.steps:
-        loss, wait = trainer.train(state.step)
-        state.step, waited = state.step + 1, waited + wait
+        trainer.train(state.step, spent)
+        state.step += 1
         state.seconds = time.monotonic() - started
         last = state.step == trainer.steps
         due = state.step % config.validate_every == 0
-        if state.step % TALK_EVERY == 0 or due or last:  # so that no checkpoint holds weights that are not numbers
-            mean_loss, late = ring.sum([float(loss) / ring.size, float(state.seconds > 60 * config.max_minutes)])
-            if not math.isfinite(mean_loss):
+        if state.step % TALK_EVERY == 0 or due or last:
+            loss, late = ring.sum([trainer.loss, float(state.seconds > 60 * config.max_minutes)])
+            if trainer.unusable >= MOST_UNUSABLE:  # the same on all ranks, as averaged gradients are
                 raise TrainingError(
-                    f"Training step {state.step}: expected a finite loss, came {mean_loss}. Start again to go on from the last "
-                    "checkpoint; if it comes back, lower training.learning_rate."
+                    f"Training step {state.step}: expected gradients that are numbers, came {trainer.unusable} steps in a row whose "
+                    "gradients are none. Start again to go on from the last checkpoint; if it comes back, lower "
+                    "training.learning_rate."
                 )
             last = last or late > 0
-            spent = max(state.seconds - earlier, 1e-9)  # since this start; a resumed training has spent some before
-            rate = (state.step - before) * config.batch_size / spent
-            told = {"step": state.step, "steps": trainer.steps, "loss": mean_loss, "series_per_second": rate}
-            report(told | {"waiting": waited / spent, "seconds": state.seconds})
+            report(
+                {"step": state.step, "steps": trainer.steps, "loss": loss, "seconds": state.seconds}
+                | {"left_out": trainer.left_out}
+                | spent.shares(state.seconds - earlier, (state.step - before) * config.batch_size, trainer.origins)
+            )
+            if not last:
+                ring.regroup(save)
         if due or last:
             trainer.validate(state, report)
-            if ring.rank == 0:
-                checkpoints.save(state, trainer.variables)
+        # Rank 0 alone looks at the clock, as it alone saves.
+        if due or last or (config.checkpoint_minutes and state.seconds - saved > 60 * config.checkpoint_minutes):
+            save()
         if last:
             break
     # Rank 0 alone reads checkpoints, and so alone knows whether one of the last step was there; all validate or none does.
     if ring.sum([float(ring.rank == 0 and not state.best_weights)])[0]:
         trainer.validate(state, report)
+    if ring.sum([float(ring.rank == 0 and not state.best_weights)])[0]:
+        raise TrainingError(
+            "Training: expected a validation WQL that is a number, came none. Look for values that are no numbers in the table "
+            "sequences."
+        )
     return state
 
 
 def total_steps(series: int, config: TrainingConfig) -> int:
     """Steps of all epochs, each of which sees every series about once."""
     return max(1, math.ceil(series / config.batch_size)) * config.epochs
+
+
+@dataclass
+class Spent:
+    """Seconds of this start that a rank has waited for input, and that it and the others took to average gradients."""
+
+    waiting: float = 0.0
+    averaging: float = 0.0
+
+    def shares(self, seconds: float, series: int, origins: int) -> dict[str, float]:
+        """What became of so many seconds, in which all ranks together learnt from so many series."""
+        seconds = max(seconds, 1e-9)
+        rates = {"series_per_second": series / seconds, "origins_per_second": series * origins / seconds}
+        return rates | {"waiting": self.waiting / seconds, "averaging": self.averaging / seconds}
 
 
 class Ahead:
@@ -163,7 +199,12 @@ class Trainer:
 
     def __init__(self, model, shard: Shard, config: TrainingConfig, ring: Ring, steps: int) -> None:
         self.model, self.shard, self.config, self.ring, self.steps = model, shard, config, ring, steps
-        self.batch_size = config.batch_size // ring.size
+        # Of a batch that ranks cannot share evenly some take a series more, which weighs as much as any other.
+        begin, end = (config.batch_size * rank // ring.size for rank in (ring.rank, ring.rank + 1))
+        self.batch_size, self.weight = end - begin, (end - begin) * ring.size / config.batch_size
+        self.origins = min(config.origins_per_series, shard.spec.patches)
+        self._loss = tf.constant(0.0)
+        self._unusable, self._left_out = (tf.Variable(0, trainable=False) for _ in range(2))
         share = math.ceil(config.validation_share * shard.rows)
         shard.hold_out(max(1, min(share, config.validation_series // ring.size)), config.seed)
         warm_up = max(1, int(config.warmup_share * steps))
@@ -193,16 +234,34 @@ class Trainer:
         state.step, state.seconds = int(step), float(seconds)
         return state
 
-    def train(self, step: int) -> tuple[tf.Tensor, float]:
-        """One step; the loss of this rank, and the seconds it waited for input."""
-        started = time.monotonic()
+    def train(self, step: int, spent: Spent) -> None:
+        """One step; one whose gradients are no numbers is left out. Nothing here waits for a GPU."""
+        began = time.monotonic()
         tensors = self._input.of(step)
-        waited = time.monotonic() - started
+        spent.waiting += time.monotonic() - began
         seed = tf.constant([self.config.seed + self.ring.rank, 1_000 * step], tf.int32)
-        loss, gradients = self._gradients(*tensors, seed)
+        self._loss, gradients = self._gradients(*tensors, seed)
+        began = time.monotonic()
+        averaged = self._average(gradients)
+        spent.averaging += time.monotonic() - began
         share = min(self.config.averaging, (1.0 + step) / (10.0 + step))  # early weights are soon forgotten
-        self._apply(self._average(gradients), tf.constant(share, tf.float32))
-        return loss, waited
+        self._apply(averaged, tf.constant(share, tf.float32))
+
+    @property
+    def loss(self) -> float:
+        """This rank's part of the mean loss of the last step; 0 if it is no number."""
+        loss = float(self._loss) / self.ring.size
+        return loss if math.isfinite(loss) else 0.0
+
+    @property
+    def unusable(self) -> int:
+        """Steps in a row, up to the last one, that were left out."""
+        return int(self._unusable)
+
+    @property
+    def left_out(self) -> int:
+        """Steps that were left out since this start."""
+        return int(self._left_out)
 
     def validate(self, state: State, report: Callable[[dict], None]) -> None:
         """WQL over the validation window by the averaged weights; keeps them if it is the best so far."""
@@ -236,7 +295,7 @@ class Trainer:
             said = self.model.demand(inputs, origins, seed)
             head, power = self.model.head, self.model.spec.mean_power
             losses = [training_loss(actual, counts, censored, demand, head, power) for demand in said]
-            loss = tf.add_n(losses) / len(losses)
+            loss = self.weight * tf.add_n(losses) / len(losses)
         variables = [v.value for v in self.model.trainable_variables]
         return loss, [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
 
@@ -247,10 +306,14 @@ class Trainer:
         return _tensors(self.shard.training_batch(rows, draw, self.config))
 
     def _apply_gradients(self, averaged, share):
-        clipped, _ = tf.clip_by_global_norm(averaged, self.config.clip_norm)
+        clipped, norm = tf.clip_by_global_norm(averaged, self.config.clip_norm)
+        usable = tf.math.is_finite(norm)
+        clipped = [tf.where(usable, gradient, tf.zeros_like(gradient)) for gradient in clipped]
         self.optimizer.apply(clipped, self.model.trainable_variables)
         for average, weight in zip(self.averages, self.model.weights, strict=True):
             average.assign(share * average + (1.0 - share) * weight)
+        self._unusable.assign(tf.where(usable, 0, self._unusable + 1))
+        self._left_out.assign_add(tf.cast(~usable, tf.int32))
 
     def _validation_sums(self, inputs, origins, actual, counts, censored):
         quantiles, _ = self.model(inputs, origins)

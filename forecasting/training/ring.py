@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from forecasting.errors import TrainingError
+
+
+class RingBroken(TrainingError):
+    """A rank no longer answers the others."""
+
 
 class Ring(Protocol):
-    """What a rank may ask of the others. Every rank must make the same calls in the same order."""
+    """What a rank may ask of the others. Every rank must make the same calls in the same order; any of them may find the ring
+    broken."""
 
     rank: int
     size: int
+    local_rank: int  # among those of its machine
 
     def average(self, gradients: Sequence) -> Sequence:
         """Mean over ranks of each tensor; usable inside a `tf.function`."""
@@ -23,11 +31,14 @@ class Ring(Protocol):
     def sum(self, values: Sequence[float]) -> np.ndarray:
         """Sum over ranks of each number."""
 
+    def regroup(self, before: Callable[[], None]) -> None:
+        """Where ranks have come or are to go: calls `before`, then leaves the training, which begins anew in the new ring."""
+
 
 class SingleRank:
     """The ring of a process that trains alone."""
 
-    rank, size = 0, 1
+    rank, size, local_rank = 0, 1, 0
 
     def average(self, gradients: Sequence) -> Sequence:
         return gradients
@@ -37,3 +48,6 @@ class SingleRank:
 
     def sum(self, values: Sequence[float]) -> np.ndarray:
         return np.asarray(values, np.float64)
+
+    def regroup(self, before: Callable[[], None]) -> None:
+        return None

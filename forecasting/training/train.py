@@ -1,61 +1,40 @@
-"""Training on a cluster: Spark partitions are the shards, the tasks of one barrier stage are the ranks.
+"""A training from the tables to the artifact: what the model is made of, its series as files, ranks by a launcher, and another
+start where a rank is lost.
 
-Sequences stream from Spark straight into each rank's process as Arrow batches; nothing passes through the driver but the
-shared tables, the vocabularies and the ranks' small reports.
+Nothing passes through the driver but the shared tables, the vocabularies and the ranks' small reports.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from pyspark import BarrierTaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from forecasting.config import Config, TrainingConfig
+from forecasting.config import Config
 from forecasting.errors import TrainingError
+from forecasting.lake import Lake
 from forecasting.models import artifact
 from forecasting.models.batches import sequence_columns
 from forecasting.models.shared import SharedRows
-from forecasting.models.spec import ModelSpec
 from forecasting.periods import position
 from forecasting.progress import Progress
+from forecasting.training.launchers import launch
+from forecasting.training.rank import RankTask
+from forecasting.training.reports import clear_reports, read_reports
+from forecasting.training.series_files import lay_out
 from forecasting.training.specification import specify
-
-PROGRESS_FILE = "progress.json"
-RESULT = "rank int, result string"
-
-
-@dataclass(frozen=True)
-class RankTask:
-    """All that a rank needs beside its series; travels with the Spark task."""
-
-    spec: ModelSpec
-    shared: SharedRows
-    origin: int
-    config: TrainingConfig
-    folder: str
-    note: dict[str, Any]
-    threads: int
+from forecasting.training.watch import TrainingWatch
 
 
 def train(
     sequences: DataFrame,
     shared: SharedRows,
+    lake: Lake,
     config: Config,
     data_version: str,
     until: date,
@@ -69,11 +48,12 @@ def train(
         until: last period that training may see.
 
     Returns:
-        What rank 0 reports: `model_version`, `steps`, `validation_wql`, `seconds`, `history` of validations, how it
+        What rank 0 reports: `model_version`, `ranks`, `steps`, `validation_wql`, `seconds`, `history` of validations, how it
         `began`; and of every rank a fingerprint of its `weights_at_start` and `weights_at_end`.
 
     Raises:
-        TrainingError: Spark has fewer free task slots than ranks, or a rank fails.
+        TrainingError: the launcher has fewer places than ranks, a rank fails, or ranks are lost more often than
+            `training.restarts` allows.
     """
     version_ = artifact.model_version(config, data_version, until)
     folder = f"{config.lake.models}/{version_}"
@@ -85,157 +65,55 @@ def train(
         # Without fingerprints of weights: no rank held any.
         return note["result"] | {"model_version": version_, "began": "already trained"}
     known = sequences.where(F.col("first_period") <= F.lit(until))
-    spec = specify(known, shared, config, until, data_version)
-    origin = int(position(until, config.series.grain))
     task = RankTask(
-        spec,
-        shared,
-        origin,
-        config.training,
-        folder,
-        _note(config),
-        rank_threads(sequences, config),
+        spec=specify(known, shared, config, until, data_version),
+        shared=shared,
+        origin=int(position(until, config.series.grain)),
+        config=config.training,
+        folder=folder,
+        note=_note(config),
+        threads=rank_threads(sequences, config),
     )
-    artifact.delete(f"{folder}/{PROGRESS_FILE}")
-    with progress.detail(TrainingWatch(f"{folder}/{PROGRESS_FILE}", config.training.epochs, progress)):
-        result = _launch(
-            known.select(*sequence_columns(spec.inputs)), task, sequences.sparkSession.sparkContext.defaultParallelism
-        )
+    lay_out(known, sequence_columns(task.spec.inputs), task.series, lake)
+    with progress.detail(TrainingWatch(task.reports, config.training.epochs, progress)):
+        result = _run_ranks(task, lake, progress)
+    task.clear()
     return result | {"model_version": version_}
 
 
-def _launch(sequences: DataFrame, task: RankTask, slots: int) -> dict[str, Any]:
-    ranks = task.config.ranks
-    if ranks > slots:
-        raise TrainingError(
-            f"training.ranks: expected at most {slots}, the number of tasks that Spark can run at once here, came {ranks}. "
-            "Give Spark more cores or train with fewer ranks."
-        )
-    # By hash and in order, so that the same data gives each rank the same series in the same order.
-    shards = sequences.repartition(ranks, "item_id", "location_id").sortWithinPartitions("item_id", "location_id")
-    told = shards.mapInArrow(rank_function(task), RESULT, barrier=True)
-    results = {row["rank"]: json.loads(row["result"]) for row in told.collect()}  # one small row a rank
-    started, ended = ([results[rank][when] for rank in range(ranks)] for when in ("weights_at_start", "weights_at_end"))
+def _run_ranks(task: RankTask, lake: Lake, progress: Progress) -> dict[str, Any]:
+    """Launches the ranks until they end well; what they report."""
+    for restarts_left in range(task.config.restarts, -1, -1):
+        clear_reports(task.reports)
+        try:
+            launch(task, lake.spark)
+            break
+        except Exception as error:
+            # What a rank says of itself is clearer than what its launcher makes of it.
+            failed = [report for report in read_reports(task.reports).values() if "failed" in report]
+            if fatal := [report["failed"] for report in failed if not report["again"]]:
+                raise TrainingError(fatal[0]) from error
+            if isinstance(error, TrainingError) and not failed:
+                raise
+            lost = (
+                failed[0]["failed"] if failed else f"Training lost a rank: {str(error).strip().partition(chr(10))[0]}"
+            )
+            if not restarts_left:
+                raise TrainingError(
+                    f"{lost} No training.restarts are left. Run the job again: it goes on from the last checkpoint."
+                ) from error
+            progress.say(f"  {lost} It starts again from its last checkpoint.")
+    reports = read_reports(task.reports)
+    ended = [reports[rank].get("weights_at_end") for rank in range(reports[0]["ranks"])]
     if len(set(ended)) > 1:
         artifact.delete(f"{task.folder}/{artifact.FILE}")
         raise TrainingError(
             "Training: expected all ranks to end with the same weights, came different ones, so gradients were not averaged. "
             "Check that every worker has the same versions of Horovod, TensorFlow and Keras."
         )
-    return results[0] | {"weights_at_start": started, "weights_at_end": ended}
-
-
-def digest(model) -> str:
-    """Fingerprint of a model's weights."""
-    return hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in model.get_weights())).hexdigest()[:12]
-
-
-def rank_function(task: RankTask) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """What each barrier task runs."""
-
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        context = BarrierTaskContext.get()
-        rank = context.partitionId()
-        hosts = [info.address.rpartition(":")[0] for info in context.getTaskInfos()]
-        if "gpu" in context.resources():
-            os.environ["CUDA_VISIBLE_DEVICES"] = context.resources()["gpu"].addresses[0]
-        result = run_rank(task, rank, hosts, context.allGather, batches)
-        yield pa.RecordBatch.from_pydict({"rank": pa.array([rank], pa.int32()), "result": [json.dumps(result)]})
-
-    return run
-
-
-def run_rank(
-    task: RankTask, rank: int, hosts: list[str], gather: Callable[[str], list[str]], batches: Iterator[pa.RecordBatch]
-) -> dict[str, Any]:
-    """One rank from its first batch of series to the written artifact (rank 0)."""
-    from forecasting.models.build import build_model, use_threads
-
-    use_threads(task.threads)
-    from forecasting.training.loop import Checkpoints, fit
-    from forecasting.training.ring import SingleRank
-    from forecasting.training.shard import Shard
-
-    folder = Path(tempfile.mkdtemp(prefix="forecasting-shard-"))
-    try:
-        shared = task.shared.of(task.spec.inputs)
-        shard = Shard(folder, task.spec, shared, task.origin)
-        shard.fill(batches)
-        if len(hosts) > 1:
-            from forecasting.training.horovod_ring import joined_ring
-
-            joining = joined_ring(rank, hosts, gather, task.config.start_timeout)
-        else:
-            joining = nullcontext(SingleRank())
-        with joining as ring:
-            # Each rank starts from weights of its own; the broadcast of rank 0's makes them equal.
-            model = build_model(task.spec, shared, task.config.seed + rank)
-            weights = {"weights_at_start": digest(model)}
-            checkpoints = Checkpoints(f"{task.folder}/checkpoints")
-            told = Reporter(f"{task.folder}/{PROGRESS_FILE}", task.config.ranks) if rank == 0 else lambda message: None
-            state = fit(model, shard, task.config, ring, checkpoints, told)
-            if rank == 0:
-                result = {
-                    "began": f"resumed at step {told.resumed}" if told.resumed else "from the start",
-                    "steps": state.step,
-                    "validation_wql": state.best,
-                    "seconds": round(state.seconds, 1),
-                    "history": state.history,
-                }
-                packed = artifact.pack(task.spec, state.best_weights, task.note | {"result": result})
-                artifact.write_bytes(f"{task.folder}/{artifact.FILE}", packed)
-                checkpoints.clear()
-                weights |= result
-            return weights | {"weights_at_end": digest(model)}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-class Reporter:
-    """Keeps what rank 0 reports in a small file that the driver looks at."""
-
-    def __init__(self, path: str, ranks: int) -> None:
-        self._path, self._now, self.resumed = path, {"ranks": ranks}, 0
-
-    def __call__(self, message: dict) -> None:
-        self.resumed = message.get("resumed", self.resumed)
-        self._now |= message
-        artifact.write_bytes(self._path, json.dumps(self._now).encode())
-
-
-class TrainingWatch:
-    """Describes training from the file that rank 0 keeps, and says each validation once."""
-
-    def __init__(self, path: str, epochs: int, progress: Progress) -> None:
-        self._path, self._epochs, self._progress = path, epochs, progress
-        self._said: set[str] = set()
-
-    def __call__(self) -> str:
-        try:
-            now = json.loads(artifact.read_bytes(self._path))
-        except (OSError, ValueError):
-            return "series stream to the ranks"
-        if name := now.get("unreadable"):
-            self._say_once(
-                f"  checkpoint {name} cannot be read; training goes on from the one before it, if there is one"
-            )
-        if "validated" in now:
-            self._say_once(
-                f"  step {now['validated']:>5} of {now['steps']}   validation WQL {now['validation_wql']:.4f}"
-            )
-        if "loss" not in now:
-            return f"{now['ranks']} ranks compile their first step"
-        left = now["seconds"] / now["step"] * (now["steps"] - now["step"])
-        epoch = (now["step"] - 1) * self._epochs // now["steps"] + 1
-        return (
-            f"epoch {epoch} of {self._epochs}, step {now['step']}/{now['steps']}  loss {now['loss']:.4f}  {now['series_per_second']:.0f} series/s on {now['ranks']} ranks"
-            f"  input wait {now['waiting']:.0%}  {left:.0f} s left"
-        )
-
-    def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._progress.say(text)
+    started = [reports[rank]["weights_at_start"] for rank in range(reports[0]["ranks"])]
+    told = ("began", "ranks", "steps", "validation_wql", "seconds", "history")
+    return {name: reports[0][name] for name in told} | {"weights_at_start": started, "weights_at_end": ended}
 
 
 def rank_threads(df: DataFrame, config: Config) -> int:

@@ -8,12 +8,12 @@ from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from small_sequences import ORIGIN, equal_sequences, small_config, small_sequences, small_shared, small_spec
 
 from forecasting.errors import TrainingError
 from forecasting.features.calendar import calendar_features
-from forecasting.models import artifact
 from forecasting.models.build import build_model
 from forecasting.models.shared import SharedRows
 from forecasting.models.spec import Inputs, model_spec
@@ -171,12 +171,35 @@ def test_no_series_is_a_clear_error(tmp_path):
         )
 
 
-def test_a_loss_that_is_no_number_stops_with_a_clear_word(shard, tmp_path):
-    model = build_model(shard.spec, shard.shared, 1)
-    model.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
-    with pytest.raises(TrainingError, match="expected a finite loss, came nan"):
-        fit(model, shard, training(), SingleRank(), Checkpoints(str(tmp_path / "c")), lambda m: None)
-    assert artifact.list_files(str(tmp_path / "c")) == []
+def with_demand_of(batch: pa.RecordBatch, series: int, value: float) -> pa.RecordBatch:
+    """The same series, of which the first few sold that much in every period."""
+    quantity = batch["quantity"].to_pylist()
+    spoilt = [[value] * len(q) if i < series else q for i, q in enumerate(quantity)]
+    place = batch.schema.get_field_index("quantity")
+    return batch.set_column(place, "quantity", pa.array(spoilt, pa.list_(pa.float32())))
+
+
+def test_gradients_that_are_never_numbers_stop_training_with_a_clear_word(tmp_path):
+    shard = Shard(tmp_path, small_spec(), small_shared(), ORIGIN)
+    shard.fill([with_demand_of(small_sequences(), 24, np.nan)])
+    with pytest.raises(TrainingError, match="expected gradients that are numbers, came 10 steps in a row"):
+        trained(shard, tmp_path / "c")
+
+
+def test_a_step_whose_gradients_are_no_numbers_is_left_out(tmp_path):
+    shard = Shard(tmp_path, small_spec(), small_shared(), ORIGIN)
+    shard.fill([with_demand_of(small_sequences(), 1, np.nan)])
+    model, seen = build_model(shard.spec, shard.shared, 1), []
+    shard.hold_out = lambda count, seed: setattr(shard, "validation", np.arange(1, 8))
+    state = fit(model, shard, training(), SingleRank(), Checkpoints(str(tmp_path / "c")), seen.append)
+    assert 0 < [message["left_out"] for message in seen if "left_out" in message][-1] <= 4  # one of three steps an epoch
+    assert all(np.isfinite(weights).all() for weights in [*model.get_weights(), *state.best_weights])
+
+
+def test_training_on_values_that_are_no_numbers_keeps_no_model(shard, tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "_validation_sums", lambda self, *batch: (np.nan, 1.0))
+    with pytest.raises(TrainingError, match="expected a validation WQL that is a number"):
+        trained(shard, tmp_path / "c")
 
 
 def test_time_ends_training_at_the_best_weights_so_far(shard, tmp_path):

@@ -20,6 +20,7 @@ def trained(small_run, make_config, folder, *settings):
         train(
             sequences,
             shared_rows(lake),
+            lake,
             config,
             data["version"],
             training_ends(data["last"], config)[-1],
@@ -43,7 +44,7 @@ def test_ranks_start_from_different_seeds_and_end_with_equal_weights_and_a_lower
     spec, weights, note = artifact.unpack(model_of(config, small_run, data_version))
     assert spec.data_version == data_version and weights
     assert note["configuration"]["training"]["ranks"] == 2
-    assert artifact.list_files(f"{tmp_path}/{result['model_version']}/checkpoints") == []
+    assert [path.name for path in (tmp_path / result["model_version"]).iterdir()] == [artifact.FILE]
 
 
 def test_the_same_training_again_gives_the_same_weights_and_is_not_done_twice(small_run, make_config, tmp_path):

@@ -1,0 +1,123 @@
+"""Who starts the ranks. Every launcher ends when the ranks have; how they ended stands in their reports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+from pyspark import BarrierTaskContext
+from pyspark.sql import SparkSession
+
+from forecasting.errors import TrainingError
+from forecasting.training.rank import RankTask, run_rank, train_in
+from forecasting.training.ring import SingleRank
+
+
+def launch(task: RankTask, spark: SparkSession) -> None:
+    """Runs the ranks of a task by its launcher.
+
+    Raises:
+        TrainingError: the launcher has fewer places than ranks, or cannot start them.
+        Exception: whatever the launcher tells of a rank that failed.
+    """
+    LAUNCHERS[task.config.launcher](task, spark)
+
+
+def in_process(task: RankTask, spark: SparkSession) -> None:
+    """The only rank, in this process."""
+    run_rank(task, nullcontext(SingleRank()))
+
+
+def spark_tasks(task: RankTask, spark: SparkSession) -> None:
+    """Each rank in a task of one barrier stage."""
+    ranks, slots = task.config.ranks, spark.sparkContext.defaultParallelism
+    if ranks > slots:
+        raise TrainingError(
+            f"training.ranks: expected at most {slots}, the number of tasks that Spark can run at once here, came {ranks}. "
+            "Give Spark more cores or train with fewer ranks."
+        )
+    one_a_rank = spark.range(0, ranks, 1, ranks)
+    one_a_rank.mapInArrow(_barrier_task(task), "id bigint", barrier=True).count()
+
+
+def _barrier_task(task: RankTask) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        context = BarrierTaskContext.get()
+        rank = context.partitionId()
+        hosts = [info.address.rpartition(":")[0] for info in context.getTaskInfos()]
+        if "gpu" in context.resources():
+            os.environ["CUDA_VISIBLE_DEVICES"] = context.resources()["gpu"].addresses[0]
+        if len(hosts) == 1:
+            run_rank(task, nullcontext(SingleRank()))
+        else:
+            from forecasting.training.horovod_ring import joined_ring
+
+            settings = task.config
+            run_rank(task, joined_ring(rank, hosts, context.allGather, settings.rank_timeout, settings.compression))
+        yield from batches
+
+    return run
+
+
+def elastic(task: RankTask, spark: SparkSession) -> None:
+    """Ranks beside Spark's tasks, as many as there are at the time, by Horovod's elastic driver."""
+    from forecasting.training.horovod_ring import launch_elastic, waiting
+
+    task.save()
+    settings = task.config
+    fewest = settings.fewest_ranks or 1
+    launch_elastic(
+        partial(_elastic_rank, task.folder),
+        settings.ranks,
+        fewest,
+        settings.start_timeout,
+        {"PYTHONPATH": os.pathsep.join(sys.path), **waiting(settings.rank_timeout)},
+    )
+
+
+def _elastic_rank(folder: str) -> None:
+    from forecasting.models.build import use_threads
+    from forecasting.training.horovod_ring import in_elastic_rings
+
+    task = RankTask.load(folder)
+    use_threads(task.threads)
+    in_elastic_rings(lambda ring: train_in(ring, task), task.config.compression)
+
+
+def horovodrun(task: RankTask, spark: SparkSession) -> None:
+    """Ranks on the machines of `training.hosts`, or on this one, by Horovod's command; Spark has no part in it."""
+    from forecasting.training.horovod_ring import waiting
+
+    task.save()
+    settings = task.config
+    command = [str(Path(sys.executable).with_name("horovodrun")), "--gloo", "-np", str(settings.ranks)]
+    command += ["-H", settings.hosts] if settings.hosts else []
+    command += ["--start-timeout", str(settings.start_timeout)]
+    command += [sys.executable, "-m", "forecasting.training.rank", task.folder]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | waiting(settings.rank_timeout)
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise TrainingError(
+            f"training.launcher=horovodrun: expected Horovod's command at {command[0]}, came none. Install Horovod there "
+            "(scripts/build_horovod_wheel.sh), or use training.launcher=spark."
+        ) from error
+    if done.returncode:
+        raise TrainingError(
+            f"horovodrun: expected all ranks to end well, came exit status {done.returncode}: "
+            f"{(done.stderr or done.stdout)[-2000:]}"
+        )
+
+
+LAUNCHERS: dict[str, Callable[[RankTask, SparkSession], None]] = {
+    "spark": spark_tasks,
+    "in_process": in_process,
+    "elastic": elastic,
+    "horovodrun": horovodrun,
+}

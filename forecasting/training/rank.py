@@ -1,0 +1,158 @@
+"""The work of one rank, from its share of the series to the artifact; whoever launched it.
+
+horovodrun -np 8 -H host1:4,host2:4 python -m forecasting.training.rank FOLDER   # of a training that `train` has laid out
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forecasting.config import TrainingConfig
+from forecasting.errors import ForecastingError
+from forecasting.models import artifact
+from forecasting.models.shared import SharedRows
+from forecasting.models.spec import ModelSpec
+from forecasting.training.reports import EVERY, Report, who_is_missing
+from forecasting.training.ring import Ring, RingBroken
+from forecasting.training.series_files import SeriesFiles
+
+_TASK = "task.pickle"
+
+
+@dataclass(frozen=True)
+class RankTask:
+    """All that a rank needs to know. Its folder holds the series, the checkpoints, the reports and in the end the model.
+
+    origin: number of the last period that training may see. note: kept with the model. threads: cores of a rank.
+    """
+
+    spec: ModelSpec
+    shared: SharedRows
+    origin: int
+    config: TrainingConfig
+    folder: str
+    note: dict[str, Any]
+    threads: int
+
+    @property
+    def series(self) -> str:
+        """Folder of the series' files."""
+        return f"{self.folder}/series"
+
+    @property
+    def reports(self) -> str:
+        """Folder of what ranks tell of themselves."""
+        return f"{self.folder}/ranks"
+
+    @property
+    def checkpoints(self) -> str:
+        """Folder of the checkpoints."""
+        return f"{self.folder}/checkpoints"
+
+    def save(self) -> None:
+        """Leaves the task in its folder, for ranks that are given no more than that."""
+        artifact.write_bytes(f"{self.folder}/{_TASK}", pickle.dumps(self))
+
+    @classmethod
+    def load(cls, folder: str) -> RankTask:
+        """The task that lies in a folder."""
+        return pickle.loads(artifact.read_bytes(f"{folder}/{_TASK}"))
+
+    def clear(self) -> None:
+        """Deletes all that training alone needs, once the model is written."""
+        artifact.delete(f"{self.folder}/{_TASK}")
+        for folder in (self.series, self.reports, self.checkpoints):
+            artifact.delete_folder(folder)
+
+
+def run_rank(task: RankTask, joining: AbstractContextManager[Ring]) -> None:
+    """Joins the ring and trains in it. How it ended stands in the rank's report.
+
+    Raises:
+        TrainingError: the loss is no number, or a rank has no series.
+        RingBroken: another rank is lost; it says which.
+    """
+    from forecasting.models.build import use_threads
+
+    use_threads(task.threads)
+    try:
+        with joining as ring:
+            train_in(ring, task)
+    except RingBroken as error:
+        missing = who_is_missing(task.reports, patience=max(5 * EVERY, task.config.rank_timeout / 2))
+        raise RingBroken(f"Training lost a rank: {missing or 'it left no report'}. {error}") from error
+
+
+def train_in(ring: Ring, task: RankTask) -> None:
+    """Trains as one of the ranks of a ring; rank 0 writes the model."""
+    from forecasting.models.build import build_model, use_gpu
+    from forecasting.training.loop import Checkpoints, fit
+    from forecasting.training.shard import Shard
+
+    use_gpu(ring.local_rank)
+    folder = Path(tempfile.mkdtemp(prefix="forecasting-shard-"))
+    try:
+        with Report(task.reports, ring.rank, ring.size) as report:
+            try:
+                shared = task.shared.of(task.spec.inputs)
+                shard = Shard(folder, task.spec, shared, task.origin)
+                shard.fill(SeriesFiles(task.series).share(ring.rank, ring.size))
+                # Each rank starts from weights of its own; the broadcast of rank 0's makes them equal.
+                model = build_model(task.spec, shared, task.config.seed + ring.rank)
+                report({"weights_at_start": digest(model)})
+                state = fit(model, shard, task.config, ring, Checkpoints(task.checkpoints), report)
+                if ring.rank == 0:
+                    resumed = report.now.get("resumed")
+                    result = {
+                        "began": f"resumed at step {resumed}" if resumed else "from the start",
+                        "ranks": ring.size,
+                        "steps": state.step,
+                        "validation_wql": state.best,
+                        "seconds": round(state.seconds, 1),
+                        "history": state.history,
+                    }
+                    packed = artifact.pack(task.spec, state.best_weights, task.note | {"result": result})
+                    artifact.write_bytes(f"{task.folder}/{artifact.FILE}", packed)
+                    report(result)
+                report({"weights_at_end": digest(model), "ended": True})
+            except ForecastingError as error:
+                report({"failed": str(error), "again": isinstance(error, RingBroken)})
+                raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def digest(model) -> str:
+    """Fingerprint of a model's weights."""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in model.get_weights())).hexdigest()[:12]
+
+
+def main() -> None:
+    """A rank that horovodrun has started, or one that is alone."""
+    from contextlib import nullcontext
+
+    from forecasting.training.ring import SingleRank
+
+    (folder,) = sys.argv[1:]
+    task = RankTask.load(folder)
+    if "HOROVOD_RANK" in os.environ:
+        from forecasting.training.horovod_ring import launched_ring
+
+        run_rank(task, launched_ring(task.config.compression))
+    else:
+        run_rank(task, nullcontext(SingleRank()))
+
+
+if __name__ == "__main__":
+    main()

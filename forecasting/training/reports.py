@@ -1,0 +1,86 @@
+"""What ranks tell of themselves: a small file each, which says every few seconds that the rank lives and where it stands."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from forecasting.models import artifact
+
+EVERY = 3  # seconds between two signs of life
+
+
+class Report:
+    """The file of one rank. Inside `with`, a thread keeps it fresh; calling it adds to what it says."""
+
+    def __init__(self, folder: str, rank: int, ranks: int) -> None:
+        self._path = f"{folder}/{_name(rank)}"
+        self._now: dict[str, Any] = {"rank": rank, "ranks": ranks, "host": socket.gethostname()}
+        self._over, self._thread = threading.Event(), threading.Thread(target=self._keep_fresh, daemon=True)
+
+    def __call__(self, message: dict[str, Any]) -> None:
+        self._now |= message
+
+    @property
+    def now(self) -> dict[str, Any]:
+        """What it says."""
+        return self._now
+
+    def __enter__(self) -> Report:
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *of_error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._write()
+
+    def _keep_fresh(self) -> None:
+        while not self._over.wait(EVERY):
+            with suppress(OSError):  # a sign of life is no reason to die
+                self._write()
+
+    def _write(self) -> None:
+        artifact.write_bytes(self._path, json.dumps(self._now | {"alive": time.time()}).encode())
+
+
+def read_reports(folder: str) -> dict[int, dict[str, Any]]:
+    """The newest report of each rank."""
+    found = (read_report(folder, int(name[5:9])) for name in artifact.list_files(folder) if name.endswith(".json"))
+    return {report["rank"]: report for report in found if report}
+
+
+def read_report(folder: str, rank: int) -> dict[str, Any] | None:
+    """The newest report of a rank; None if there is none yet."""
+    try:
+        return json.loads(artifact.read_bytes(f"{folder}/{_name(rank)}"))
+    except (OSError, ValueError):
+        return None
+
+
+def clear_reports(folder: str) -> None:
+    """Deletes what an earlier start has left."""
+    for name in artifact.list_files(folder):
+        artifact.delete(f"{folder}/{name}")
+
+
+def _name(rank: int) -> str:
+    return f"rank-{rank:04d}.json"
+
+
+def who_is_missing(folder: str, patience: float) -> str:
+    """Which ranks gave no sign of life for some seconds, or are behind the others; empty where all are well."""
+    reports, now = read_reports(folder), time.time()
+    silent = [r for r in reports.values() if now - r["alive"] > patience and "ended" not in r]
+    if not silent and reports:
+        furthest = max(r.get("step", 0) for r in reports.values())
+        silent = [r for r in reports.values() if r.get("step", 0) < furthest and "ended" not in r]
+    return ", ".join(
+        f"rank {r['rank']} on {r['host']}, at step {r.get('step', 0)}, gave its last sign {now - r['alive']:.0f} s ago"
+        for r in silent
+    )
