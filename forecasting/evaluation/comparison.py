@@ -14,11 +14,12 @@ from forecasting.evaluation.metrics import total_pinball
 from forecasting.lake import rows
 
 SURE = 0.95  # probability that the interval is to hold the true difference
+FEWEST_ITEMS = 30  # with fewer, a variance over items is no estimate: each series counts for itself
 _CLUSTERS = {
-    "item": (1, ("item_id",)),
+    "unit": (1, ("unit",)),
     "day": (1, ("target_date",)),
-    "cell": (-1, ("item_id", "target_date")),
-}  # sign, keys
+    "cell": (-1, ("unit", "target_date")),
+}  # sign, keys; a unit is an item, or a series where there are few items
 _COMPARED = ("against", "loss")
 
 
@@ -28,6 +29,7 @@ def compare_models(forecasts: DataFrame, models: Sequence[str], forecast: Foreca
     The losses of a day are alike in all series (the same weather), and those of an item on all its days and at all its
     locations, so rows are no independent draws. The variance of the difference is clustered both ways: by item plus by day
     less by item and day (Cameron, Gelbach and Miller 2011, Robust Inference With Multiway Clustering, J. Bus. Econ. Stat. 29).
+    With fewer than FEWEST_ITEMS items series take the place of items.
 
     Args:
         forecasts: `backtest_forecasts` of one or more origins, in which all models have the same rows.
@@ -36,15 +38,20 @@ def compare_models(forecasts: DataFrame, models: Sequence[str], forecast: Foreca
     Returns:
         Per other model and loss: `model`, `against`, `loss`; `gain`: share of the other model's loss that the model saves;
         `gain_low`, `gain_high`: interval of SURE; `p_value`: probability of a difference as large by chance, two-sided, Student's
-        t with one degree of freedom less than there are items or days, whichever are fewer; `series`, and
+        t with one degree of freedom less than there are items (or series) or days, whichever are fewer; `series`, and
         `better_series`: the share of them in which the model's loss is lower.
     """
     own, others = models[0], models[1:]
     if not others:
         return []
-    losses = _paired_losses(forecasts, models, forecast)
+    losses = _paired_losses(forecasts, models, forecast).withColumn("unit", _unit(forecasts))
     found = _totals(losses).join(_squares(losses), on=list(_COMPARED))
     return [_verdict(own, row) for row in rows(found.orderBy(*_COMPARED))]
+
+
+def _unit(forecasts: DataFrame) -> Column:
+    items = forecasts.agg(F.countDistinct("item_id").alias("items")).first()["items"]
+    return F.col("item_id") if items >= FEWEST_ITEMS else F.concat_ws("\u0001", *SERIES)
 
 
 def _paired_losses(forecasts: DataFrame, models: Sequence[str], forecast: ForecastConfig) -> DataFrame:
@@ -77,18 +84,18 @@ def _totals(losses: DataFrame) -> DataFrame:
 
 
 def _squares(losses: DataFrame) -> DataFrame:
-    """Of each way to cluster the rows, the number of clusters and the sum of their squared differences: `items`, `item_squares`."""
-    cells = losses.groupBy(*_COMPARED, "item_id", "target_date").agg(
+    """Of each way to cluster the rows, the number of clusters and the sum of their squared differences: `units`, `unit_squares`."""
+    cells = losses.groupBy(*_COMPARED, "unit", "target_date").agg(
         F.sum(F.col("own") - F.col("other")).alias("difference")
     )
     sets = [[F.col(name) for name in (*_COMPARED, *keys)] for _, keys in _CLUSTERS.values()]
-    keys = [F.col(name) for name in (*_COMPARED, "item_id", "target_date")]
+    keys = [F.col(name) for name in (*_COMPARED, "unit", "target_date")]
     clusters = cells.groupingSets(sets, *keys).agg(
         F.sum("difference").alias("difference"), F.grouping_id().alias("left_out")
     )
     sums = []
     for name, (_, kept) in _CLUSTERS.items():
-        left_out = sum(bit for bit, key in ((2, "item_id"), (1, "target_date")) if key not in kept)
+        left_out = sum(bit for bit, key in ((2, "unit"), (1, "target_date")) if key not in kept)
         difference = F.when(F.col("left_out") == left_out, F.col("difference"))
         sums += [F.count(difference).alias(f"{name}s"), F.sum(difference * difference).alias(f"{name}_squares")]
     return clusters.groupBy(*_COMPARED).agg(*sums)
@@ -101,12 +108,12 @@ def _loss_of(model: str, loss: Column) -> Column:
 def _verdict(model: str, row: dict) -> dict:
     gain = 1 - row["own"] / row["other"] if row["other"] else None
     told = {name: row[name] for name in ("against", "loss", "series", "better_series")} | {"model": model, "gain": gain}
-    # Centred: under chance alone each cluster would share the mean difference. By day, item and cell alike.
+    # Centred: under chance alone each cluster would share the mean difference. By day, unit and cell alike.
     total = row["own"] - row["other"]
     variance = sum(
         sign * (row[f"{name}_squares"] - total**2 / row[f"{name}s"]) for name, (sign, _) in _CLUSTERS.items()
     )
-    fewest = min(row["items"], row["days"])
+    fewest = min(row["units"], row["days"])
     if gain is None or variance <= 0 or fewest < 2:
         return told | {"gain_low": None, "gain_high": None, "p_value": None}
     error = variance**0.5

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from forecasting.evaluation import comparison
 from forecasting.evaluation.comparison import compare_models
 
 ORIGIN = date(2024, 1, 31)
@@ -34,12 +35,17 @@ def compared(spark, frame, forecast) -> dict[str, dict]:
     return {row["loss"]: row for row in compare_models(spark.createDataFrame(frame), ["ours", "theirs"], forecast)}
 
 
+@pytest.fixture
+def many_items(monkeypatch):
+    monkeypatch.setattr(comparison, "FEWEST_ITEMS", ITEMS)
+
+
 def clustered_variance(difference: np.ndarray) -> float:
     by_item, by_day, cells = difference.sum(axis=(1, 2)), difference.sum(axis=(0, 1)), difference.sum(axis=1)
     return sum(sign * ((part - part.mean()) ** 2).sum() for sign, part in ((1, by_item), (1, by_day), (-1, cells)))
 
 
-def test_gain_interval_and_p_value_agree_with_a_loop(spark, forecast):
+def test_gain_interval_and_p_value_agree_with_a_loop(spark, forecast, many_items):
     random = np.random.default_rng(3)
     days, items = random.normal(size=(1, 1, DAYS)), random.normal(size=(ITEMS, 1, 1))
     errors = {
@@ -58,6 +64,18 @@ def test_gain_interval_and_p_value_agree_with_a_loop(spark, forecast):
         assert row["p_value"] == pytest.approx(expected)
         assert row["series"] == ITEMS * PLACES
         assert row["better_series"] == pytest.approx((own.sum(axis=2) < other.sum(axis=2)).mean())
+
+
+def test_with_few_items_series_count_for_themselves(spark, forecast, monkeypatch):
+    random = np.random.default_rng(6)
+    errors = {model: random.normal(size=(ITEMS, PLACES, DAYS)) for model in ("ours", "theirs")}
+    frame = answers(errors.get)
+    by_series = compared(spark, frame, forecast)["pinball"]
+    as_items = frame.assign(item_id=frame["item_id"] + frame["location_id"])
+    monkeypatch.setattr(comparison, "FEWEST_ITEMS", 2)
+    by_item = compared(spark, frame, forecast)["pinball"]
+    assert by_series["p_value"] == pytest.approx(compared(spark, as_items, forecast)["pinball"]["p_value"])
+    assert by_item["p_value"] != pytest.approx(by_series["p_value"])
 
 
 def test_a_model_is_no_better_than_itself(spark, forecast):
