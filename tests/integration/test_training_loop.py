@@ -192,7 +192,9 @@ def test_a_step_whose_gradients_are_no_numbers_is_left_out(tmp_path):
     model, seen = build_model(shard.spec, shard.shared, 1), []
     shard.hold_out = lambda count, seed: setattr(shard, "validation", np.arange(1, 8))
     state = fit(model, shard, training(), SingleRank(), Checkpoints(str(tmp_path / "c")), seen.append)
-    assert 0 < [message["left_out"] for message in seen if "left_out" in message][-1] <= 4  # one of three steps an epoch
+    assert (
+        0 < [message["left_out"] for message in seen if "left_out" in message][-1] <= 4
+    )  # one of three steps an epoch
     assert all(np.isfinite(weights).all() for weights in [*model.get_weights(), *state.best_weights])
 
 
