@@ -151,7 +151,9 @@ def _breaks_told() -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    """The line that tells what Horovod found."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if "Horovod has" in line), lines[0] if lines else "")
 
 
 def waiting(timeout: int) -> dict[str, str]:

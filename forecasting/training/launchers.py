@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 
 from forecasting.errors import TrainingError
 from forecasting.training.rank import RankTask, run_rank, train_in
-from forecasting.training.ring import SingleRank
+from forecasting.training.ring import RingBroken, SingleRank
 
 
 def launch(task: RankTask, spark: SparkSession) -> None:
@@ -109,7 +109,7 @@ def horovodrun(task: RankTask, spark: SparkSession) -> None:
             "(scripts/build_horovod_wheel.sh), or use training.launcher=spark."
         ) from error
     if done.returncode:
-        raise TrainingError(
+        raise RingBroken(
             f"horovodrun: expected all ranks to end well, came exit status {done.returncode}: "
             f"{(done.stderr or done.stdout)[-2000:]}"
         )

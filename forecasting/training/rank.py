@@ -23,7 +23,7 @@ from forecasting.errors import ForecastingError
 from forecasting.models import artifact
 from forecasting.models.shared import SharedRows
 from forecasting.models.spec import ModelSpec
-from forecasting.training.reports import EVERY, Report, who_is_missing
+from forecasting.training.reports import EVERY, Report, read_report, who_is_missing
 from forecasting.training.ring import Ring, RingBroken
 from forecasting.training.series_files import SeriesFiles
 
@@ -91,7 +91,7 @@ def run_rank(task: RankTask, joining: AbstractContextManager[Ring]) -> None:
             train_in(ring, task)
     except RingBroken as error:
         missing = who_is_missing(task.reports, patience=max(5 * EVERY, task.config.rank_timeout / 2))
-        raise RingBroken(f"Training lost a rank: {missing or 'it left no report'}. {error}") from error
+        raise RingBroken(f"Training lost a rank: {missing or 'all of them give signs of life'}. {error}") from error
 
 
 def train_in(ring: Ring, task: RankTask) -> None:
@@ -103,7 +103,9 @@ def train_in(ring: Ring, task: RankTask) -> None:
     use_gpu(ring.local_rank)
     folder = Path(tempfile.mkdtemp(prefix="forecasting-shard-"))
     try:
+        before = read_report(task.reports, ring.rank) or {}  # of an attempt that its launcher has begun anew
         with Report(task.reports, ring.rank, ring.size) as report:
+            report({"before": before.get("failed", "")})
             try:
                 shared = task.shared.of(task.spec.inputs)
                 shard = Shard(folder, task.spec, shared, task.origin)

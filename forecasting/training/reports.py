@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
 from contextlib import suppress
 from typing import Any
+
+import psutil
 
 from forecasting.models import artifact
 
@@ -19,7 +22,7 @@ class Report:
 
     def __init__(self, folder: str, rank: int, ranks: int) -> None:
         self._path = f"{folder}/{_name(rank)}"
-        self._now: dict[str, Any] = {"rank": rank, "ranks": ranks, "host": socket.gethostname()}
+        self._now: dict[str, Any] = {"rank": rank, "ranks": ranks, "host": socket.gethostname(), "pid": os.getpid()}
         self._over, self._thread = threading.Event(), threading.Thread(target=self._keep_fresh, daemon=True)
 
     def __call__(self, message: dict[str, Any]) -> None:
@@ -74,13 +77,24 @@ def _name(rank: int) -> str:
 
 
 def who_is_missing(folder: str, patience: float) -> str:
-    """Which ranks gave no sign of life for some seconds, or are behind the others; empty where all are well."""
+    """Which ranks are gone, gave no sign of life for some seconds, or are behind the others; empty where all are well."""
     reports, now = read_reports(folder), time.time()
-    silent = [r for r in reports.values() if now - r["alive"] > patience and "ended" not in r]
-    if not silent and reports:
-        furthest = max(r.get("step", 0) for r in reports.values())
-        silent = [r for r in reports.values() if r.get("step", 0) < furthest and "ended" not in r]
-    return ", ".join(
-        f"rank {r['rank']} on {r['host']}, at step {r.get('step', 0)}, gave its last sign {now - r['alive']:.0f} s ago"
-        for r in silent
-    )
+    going = [report for report in reports.values() if "ended" not in report]
+    furthest = max((report.get("step", 0) for report in going), default=0)
+    for lost in (_is_gone, lambda r: now - r["alive"] > patience, lambda r: r.get("step", 0) < furthest):
+        if found := [report for report in going if lost(report)]:
+            return ", ".join(
+                f"rank {r['rank']} on {r['host']}, last sign {now - r['alive']:.0f} s ago, at step {r.get('step', 0)}"
+                for r in found
+            )
+    return ""
+
+
+def _is_gone(report: dict[str, Any]) -> bool:
+    """Whether its process was on this machine and is no more."""
+    if report["host"] != socket.gethostname():
+        return False
+    try:
+        return psutil.Process(report["pid"]).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

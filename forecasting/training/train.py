@@ -12,7 +12,7 @@ from datetime import date
 from importlib.metadata import version
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from forecasting.config import Config
@@ -25,7 +25,8 @@ from forecasting.periods import position
 from forecasting.progress import Progress
 from forecasting.training.launchers import launch
 from forecasting.training.rank import RankTask
-from forecasting.training.reports import clear_reports, read_reports
+from forecasting.training.reports import clear_reports, read_reports, who_is_missing
+from forecasting.training.ring import RingBroken
 from forecasting.training.series_files import lay_out
 from forecasting.training.specification import specify
 from forecasting.training.watch import TrainingWatch
@@ -76,33 +77,35 @@ def train(
     )
     lay_out(known, sequence_columns(task.spec.inputs), task.series, lake)
     with progress.detail(TrainingWatch(task.reports, config.training.epochs, progress)):
-        result = _run_ranks(task, lake, progress)
+        result = run_ranks(task, lake.spark, progress)
     task.clear()
     return result | {"model_version": version_}
 
 
-def _run_ranks(task: RankTask, lake: Lake, progress: Progress) -> dict[str, Any]:
-    """Launches the ranks until they end well; what they report."""
+def run_ranks(task: RankTask, spark: SparkSession, progress: Progress) -> dict[str, Any]:
+    """Launches the ranks until they end well, anew where one is lost; what they report.
+
+    Raises:
+        TrainingError: as `train`.
+    """
     for restarts_left in range(task.config.restarts, -1, -1):
         clear_reports(task.reports)
         try:
-            launch(task, lake.spark)
+            launch(task, spark)
             break
         except Exception as error:
             # What a rank says of itself is clearer than what its launcher makes of it.
             failed = [report for report in read_reports(task.reports).values() if "failed" in report]
             if fatal := [report["failed"] for report in failed if not report["again"]]:
                 raise TrainingError(fatal[0]) from error
-            if isinstance(error, TrainingError) and not failed:
+            if isinstance(error, TrainingError) and not isinstance(error, RingBroken) and not failed:
                 raise
-            lost = (
-                failed[0]["failed"] if failed else f"Training lost a rank: {str(error).strip().partition(chr(10))[0]}"
-            )
+            lost = failed[0]["failed"] if failed else _lost_rank(task, error)
             if not restarts_left:
                 raise TrainingError(
                     f"{lost} No training.restarts are left. Run the job again: it goes on from the last checkpoint."
                 ) from error
-            progress.say(f"  {lost} It starts again from its last checkpoint.")
+            progress.say(f"  {lost} Training starts again from its last checkpoint.")
     reports = read_reports(task.reports)
     ended = [reports[rank].get("weights_at_end") for rank in range(reports[0]["ranks"])]
     if len(set(ended)) > 1:
@@ -114,6 +117,12 @@ def _run_ranks(task: RankTask, lake: Lake, progress: Progress) -> dict[str, Any]
     started = [reports[rank]["weights_at_start"] for rank in range(reports[0]["ranks"])]
     told = ("began", "ranks", "steps", "validation_wql", "seconds", "history")
     return {name: reports[0][name] for name in told} | {"weights_at_start": started, "weights_at_end": ended}
+
+
+def _lost_rank(task: RankTask, error: Exception) -> str:
+    """What can be said of a rank that was lost before any other could tell."""
+    missing = who_is_missing(task.reports, task.config.rank_timeout)
+    return f"Training lost a rank: {missing or next(iter(str(error).strip().splitlines()), type(error).__name__)}."
 
 
 def rank_threads(df: DataFrame, config: Config) -> int:

@@ -21,6 +21,8 @@ class TrainingWatch:
             self._say_once(
                 f"  checkpoint {name} cannot be read; training goes on from the one before it, if there is one"
             )
+        if step := now.get("resumed"):
+            self._say_once(f"  {now['before'] or 'There was a checkpoint.'} Training goes on from step {step}.")
         if trouble := now.get("unsaved"):
             self._say_once(f"  {trouble}; training goes on without it")
         if count := now.get("left_out"):

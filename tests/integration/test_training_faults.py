@@ -1,0 +1,74 @@
+"""Ranks that die or hang while they train: training goes on from its last checkpoint, to the weights of one that nothing befell."""
+
+import io
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+from rich.console import Console
+from small_training import small_task, weights_of
+
+from forecasting.errors import TrainingError
+from forecasting.progress import Progress
+from forecasting.training.reports import read_report
+from forecasting.training.train import run_ranks
+from forecasting.training.watch import TrainingWatch
+
+LONG = ("training.ranks=2", "training.epochs=150", "training.validate_every=30", "training.rank_timeout=10")
+
+
+@pytest.fixture
+def shown():
+    """What a person would see."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def progress(spark, shown):
+    return Progress(Console(file=shown, width=300), spark)
+
+
+class Befall(threading.Thread):
+    """Sends a signal to the process of rank 1 once it is past a step, and once more each time that it has begun anew."""
+
+    def __init__(self, task, number: int, step: int, times: int = 1):
+        super().__init__(daemon=True)
+        self.task, self.number, self.step, self.times, self.befallen = task, number, step, times, []
+
+    def run(self):
+        while len(self.befallen) < self.times:
+            report = read_report(self.task.reports, 1)
+            if report and report.get("step", 0) > self.step and report["pid"] not in self.befallen:
+                os.kill(report["pid"], self.number)
+                self.befallen.append(report["pid"])
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
+@pytest.mark.parametrize("launcher", ["spark", "horovodrun", "elastic"])
+def test_a_rank_is_lost_and_training_goes_on(tmp_path, spark, progress, shown, launcher, number):
+    undisturbed = small_task(tmp_path / "undisturbed", f"training.launcher={launcher}", *LONG)
+    run_ranks(undisturbed, spark, progress)
+    task = small_task(tmp_path / "disturbed", f"training.launcher={launcher}", *LONG)
+    befall = Befall(task, number, step=60)
+    befall.start()
+    result = run_ranks(task, spark, progress)
+    TrainingWatch(task.reports, 150, progress)()
+    assert len(befall.befallen) == 1
+    assert result["began"].startswith("resumed at step ") and int(result["began"].split()[-1]) >= 60
+    assert "Training goes on from step" in shown.getvalue()
+    np.testing.assert_allclose(weights_of(undisturbed), weights_of(task), atol=1e-5)
+    assert not psutil.pid_exists(befall.befallen[0])
+    print(shown.getvalue())
+
+
+def test_a_rank_that_is_lost_again_and_again_stops_training_with_a_clear_word(tmp_path, spark, progress):
+    task = small_task(tmp_path / "lost", "training.launcher=spark", "training.restarts=1", *LONG)
+    befall = Befall(task, signal.SIGKILL, step=60, times=2)
+    befall.start()
+    with pytest.raises(TrainingError, match="Run the job again: it goes on from the last checkpoint"):
+        run_ranks(task, spark, progress)
