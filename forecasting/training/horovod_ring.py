@@ -8,10 +8,12 @@ where it listens they tell each other through the stage (`gather`), so that no M
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+import psutil
 
 from forecasting.errors import TrainingError
 from forecasting.training.ring import RingBroken
@@ -73,10 +75,11 @@ def joined_ring(
         timeout: seconds to wait for the others, when they meet and whenever one needs what they have.
 
     Raises:
-        TrainingError: Horovod is not installed.
+        TrainingError: Horovod is not installed, or the name of this host is of no use to the others.
         RingBroken: the others do not come, or one of them no longer answers.
     """
     _horovod()
+    _check_own_name(hosts)
     server = _rendezvous(hosts) if rank == 0 else None
     port = int(gather(str(server[1]) if server else "")[0])
     os.environ.update(_environment(rank, hosts, port, timeout))
@@ -198,9 +201,31 @@ def _environment(rank: int, hosts: Sequence[str], port: int, timeout: int) -> di
         "HOROVOD_CROSS_RANK": str(peers.index(hosts[rank])),
         "HOROVOD_CROSS_SIZE": str(len(peers)),
         "HOROVOD_HOSTNAME": hosts[rank],
+        **_interface(hosts[rank]),
         "HOROVOD_GLOO_RENDEZVOUS_ADDR": hosts[0],
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
         **waiting(timeout),
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
     }
+
+
+def _interface(host: str) -> dict[str, str]:
+    """The network interface by which the others reach this host."""
+    address = socket.gethostbyname(host)
+    names = [name for name, own in psutil.net_if_addrs().items() if address in {each.address for each in own}]
+    return {"HOROVOD_GLOO_IFACE": names[0]} if names else {}
+
+
+def _check_own_name(hosts: Sequence[str]) -> None:
+    """Horovod 0.28 forgets the interface when it forms its set of processes, and takes the address of the host's own name."""
+    name = socket.gethostname()
+    try:
+        address = socket.gethostbyname(name)
+    except OSError:
+        address = "no address"
+    if len(set(hosts)) > 1 and (address == "no address" or address.startswith("127.")):
+        raise TrainingError(
+            f"Host {name}: expected its name to stand for an address that the other hosts of the training reach, came {address}. "
+            "Give it one in /etc/hosts or in the DNS."
+        )

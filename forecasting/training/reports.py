@@ -22,7 +22,7 @@ class Report:
 
     def __init__(self, folder: str, rank: int, ranks: int) -> None:
         self._path = f"{folder}/{_name(rank)}"
-        self._now: dict[str, Any] = {"rank": rank, "ranks": ranks, "host": socket.gethostname(), "pid": os.getpid()}
+        self._now: dict[str, Any] = {"rank": rank, "ranks": ranks, "host": own_host(), "pid": os.getpid()}
         self._over, self._thread = threading.Event(), threading.Thread(target=self._keep_fresh, daemon=True)
 
     def __call__(self, message: dict[str, Any]) -> None:
@@ -50,6 +50,11 @@ class Report:
 
     def _write(self) -> None:
         artifact.write_bytes(self._path, json.dumps(self._now | {"alive": time.time()}).encode())
+
+
+def own_host() -> str:
+    """The name by which the ranks know this machine."""
+    return os.environ.get("HOROVOD_HOSTNAME") or socket.gethostname()
 
 
 def read_reports(folder: str) -> dict[int, dict[str, Any]]:
@@ -92,7 +97,7 @@ def who_is_missing(folder: str, patience: float) -> str:
 
 def _is_gone(report: dict[str, Any]) -> bool:
     """Whether its process was on this machine and is no more."""
-    if report["host"] != socket.gethostname():
+    if report["host"] != own_host():
         return False
     try:
         return psutil.Process(report["pid"]).status() == psutil.STATUS_ZOMBIE

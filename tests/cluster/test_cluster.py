@@ -1,12 +1,9 @@
 """The chain by spark-submit on a standalone master and two workers writes what the local run wrote."""
 
-import os
-import re
 import shutil
 import subprocess
 import sys
-import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +11,7 @@ import pytest
 from deltalake import DeltaTable
 from jvm import JVM_OPTIONS
 from pandas.testing import assert_frame_equal
+from standalone import daemon, environment
 
 from forecasting.contracts import SEQUENCES
 from forecasting.session import delta_jars
@@ -31,33 +29,6 @@ TABLES = {  # keys, and how near the numbers must be: demand and what follows fr
     "inventory_plan": (["item_id", "location_id"], None),
 }
 LINEAGE = ["run_id", "created_at"]
-
-
-def environment(**more: str) -> dict[str, str]:
-    """Spark of the Python package, Python of this environment, everything on the loopback interface."""
-    own = {"SPARK_HOME": str(spark_home()), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
-    return {**os.environ, **own, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **more}
-
-
-@contextmanager
-def daemon(log: Path, started: str, *arguments: str):
-    """A Spark daemon; yields what the group of `started` matched in its log."""
-    command = [str(spark_home() / "bin" / "spark-class"), *arguments]
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=environment(SPARK_DAEMON_MEMORY="512m")
-        )
-    try:
-        for _ in range(600):
-            if found := re.search(started, log.read_text()):
-                break
-            assert process.poll() is None, log.read_text()[-3000:]
-            time.sleep(0.2)
-        assert found, log.read_text()[-3000:]
-        yield found.group(1)
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.fixture(scope="module")
