@@ -223,8 +223,12 @@ class Lake:
         return reader.table(self.name(table)) if path is None else reader.format("delta").load(path)
 
     def export(self, df: DataFrame, folder: str) -> None:
-        """Writes rows as plain Parquet files, for those who read them without Spark; replaces what lay in the folder."""
-        df.write.mode("overwrite").option("parquet.block.size", ROW_GROUP).parquet(folder)
+        """Writes rows as plain Parquet files, for those who read them without Spark; replaces what lay in the folder.
+
+        Args:
+            folder: path or URI as `models.artifact.filesystem` takes it.
+        """
+        df.write.mode("overwrite").option("parquet.block.size", ROW_GROUP).parquet(_for_spark(folder))
 
     def frame(self, records: list[dict[str, Any]], table: str) -> DataFrame:
         """A few records as a frame with the columns and types of a table."""
@@ -347,6 +351,15 @@ def rows(df: DataFrame, most: int = 10_000) -> list[dict[str, Any]]:
     if len(found) > most:
         raise LakeError(f"Expected a result of at most {most} rows on the driver, came more.")
     return found
+
+
+def _for_spark(folder: str) -> str:
+    """What Spark calls a place that pyarrow knows by this name: Hadoop's name for S3, and no other file system than the local one
+    for a plain path (but for volumes of Databricks, which are at the same path for both)."""
+    if folder.startswith("s3://"):
+        return f"s3a://{folder.removeprefix('s3://')}"
+    plain = not urlparse(folder).scheme and not folder.startswith("/Volumes/")
+    return Path(folder).resolve().as_uri() if plain else folder
 
 
 def _plain(location: str) -> str:
