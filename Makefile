@@ -55,7 +55,7 @@ bench-%: setup-dev ## Run benchmarks/NAME.py, e.g. bench-throughput SCALE=medium
 .PHONY: lock
 # Versions that still fit setup.py stay as they are; ARGS=--upgrade takes the newest, ARGS="--upgrade-package NAME" one.
 # The second file holds every pin of the first, and what tests, notebooks and benchmarks need.
-compile := CUSTOM_COMPILE_COMMAND="make lock" pip-compile --extra spark,train,baselines,build $(ARGS) setup.py
+compile := CUSTOM_COMPILE_COMMAND="make lock" pip-compile --extra spark,train,baselines,tracking,build $(ARGS) setup.py
 lock: setup-dev ## Write the requirements*.lock files anew from the ranges in setup.py
 	@$(VENV) $(compile) --output-file requirements.lock
 	@$(VENV) $(compile) --extra dev,bench --constraint requirements.lock --output-file requirements-dev.lock

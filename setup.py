@@ -13,6 +13,8 @@ EXTRAS = {
     "spark": ["pyspark>=4.2,<4.3", "delta-spark>=4.4,!=4.4.1,<4.5"],
     # Horovod itself is built by scripts/build_horovod_wheel.sh; these are what it and the network need when they run.
     "train": ["tensorflow-cpu>=2.21,<2.22", "keras>=3.15,<4", "cffi", "cloudpickle", "packaging"],
+    # Trainings in MLflow; the last two are what it needs to keep them in a file.
+    "tracking": ["mlflow-skinny>=3,<4", "sqlalchemy>=2,<3", "alembic"],
     # Models to compare with: backtest.models lightgbm, auto_ets, croston_sba.
     "baselines": ["lightgbm>=4.5,<5", "statsforecast>=2,<3"],
     # What builds Horovod.

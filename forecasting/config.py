@@ -204,6 +204,13 @@ class TrainingConfig(Section):
         return self
 
 
+class TrackingConfig(Section):
+    enabled: bool
+    uri: str | None
+    experiment: Annotated[str, Field(min_length=1)]
+    registered_model: str | None
+
+
 #: Attributes of series by which their totals can be told.
 Attribute = Literal[
     "item_id", "location_id", "location_group", "department", "category", "subcategory", "brand", "manufacturer"
@@ -275,6 +282,7 @@ class Config(Section):
     model: ModelConfig
     networks: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], dict[str, Any]]
     training: TrainingConfig
+    tracking: TrackingConfig
     trees: TreesConfig
     backtest: BacktestConfig
     scoring: ScoringConfig

@@ -16,6 +16,7 @@ from forecasting.periods import position
 from forecasting.runtime import Figures, Run, entry_point
 from forecasting.scoring.shared import shared_rows
 from forecasting.training.specification import specify
+from forecasting.training.tracking import track
 from forecasting.training.train import rank_threads, train
 
 
@@ -35,6 +36,8 @@ def execute(run: Run) -> Figures:
             results[name] = train(
                 sequences, shared, lake, config.of_network(name), data["version"], until, run.progress
             )
+            if told := track(config.of_network(name), name, results[name]["model_version"]):
+                run.progress.say(f"  {told}")
     scoring = results[config.scoring.model]  # of the newest end of training
     return {name: scoring[name] for name in ("model_version", "began", "steps", "validation_wql", "seconds")}
 

@@ -41,6 +41,7 @@ TINY = (
     "training.validation_share=0.3",
     "training.validation_series=64",
     "training.xla=false",
+    "tracking.enabled=false",  # a test of its own tells MLflow of a training
 )
 _schemas = itertools.count()
 

@@ -15,6 +15,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from forecasting import __version__
 from forecasting.config import Config
 from forecasting.errors import TrainingError
 from forecasting.lake import Lake
@@ -136,6 +137,7 @@ def rank_threads(df: DataFrame, config: Config) -> int:
 def _note(config: Config) -> dict[str, Any]:
     packages = {name: version(name) for name in ("keras", "numpy", "pyarrow")}
     return {
+        "code": __version__,
         "configuration": config.model_dump(mode="json", by_alias=True),
         "packages": packages,
         "python": platform.python_version(),
