@@ -178,6 +178,7 @@ class TrainingConfig(Section):
     validation_share: Share
     validation_series: Positive
     seed: Annotated[int, Field(ge=0)]
+    warm_start: str | None
     xla: bool
     compression: Literal["none", "fp16"]
     launcher: Literal["spark", "in_process", "elastic", "horovodrun"]

@@ -26,6 +26,7 @@ from forecasting.models.spec import ModelSpec
 from forecasting.training.reports import EVERY, Report, read_report, who_is_missing
 from forecasting.training.ring import Ring, RingBroken
 from forecasting.training.series_files import SeriesFiles
+from forecasting.training.warm_start import take_over
 
 _TASK = "task.pickle"
 
@@ -35,6 +36,7 @@ class RankTask:
     """All that a rank needs to know. Its folder holds the series, the checkpoints, the reports and in the end the model.
 
     origin: number of the last period that training may see. note: kept with the model. threads: cores of a rank.
+    parent: path of the model from which training goes on.
     """
 
     spec: ModelSpec
@@ -44,6 +46,7 @@ class RankTask:
     folder: str
     note: dict[str, Any]
     threads: int
+    parent: str | None = None
 
     @property
     def series(self) -> str:
@@ -112,12 +115,16 @@ def train_in(ring: Ring, task: RankTask) -> None:
                 shard.fill(SeriesFiles(task.series).share(ring.rank, ring.size))
                 # Each rank starts from weights of its own; the broadcast of rank 0's makes them equal.
                 model = build_model(task.spec, shared, task.config.seed + ring.rank)
+                if task.parent and ring.rank == 0:
+                    take_over(model, task.spec, task.parent)
                 report({"weights_at_start": digest(model)})
                 state = fit(model, shard, task.config, ring, Checkpoints(task.checkpoints), report)
                 if ring.rank == 0:
-                    resumed = report.now.get("resumed")
+                    began = f"from model {task.parent}" if task.parent else "from the start"
+                    if step := report.now.get("resumed"):
+                        began = f"resumed at step {step}"
                     result = {
-                        "began": f"resumed at step {resumed}" if resumed else "from the start",
+                        "began": began,
                         "ranks": ring.size,
                         "steps": state.step,
                         "validation_wql": state.best,

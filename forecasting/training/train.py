@@ -30,6 +30,7 @@ from forecasting.training.reports import clear_reports, read_reports, who_is_mis
 from forecasting.training.ring import RingBroken
 from forecasting.training.series_files import lay_out
 from forecasting.training.specification import specify
+from forecasting.training.warm_start import going_on, parent_path
 from forecasting.training.watch import TrainingWatch
 
 
@@ -67,14 +68,16 @@ def train(
         # Without fingerprints of weights: no rank held any.
         return note["result"] | {"model_version": version_, "began": "already trained"}
     known = sequences.where(F.col("first_period") <= F.lit(until))
+    spec, parent = specify(known, shared, config, until, data_version), parent_path(config)
     task = RankTask(
-        spec=specify(known, shared, config, until, data_version),
+        spec=going_on(spec, parent, until) if parent else spec,
         shared=shared,
         origin=int(position(until, config.series.grain)),
         config=config.training,
         folder=folder,
         note=_note(config),
         threads=rank_threads(sequences, config),
+        parent=parent,
     )
     lay_out(known, sequence_columns(task.spec.inputs), task.series, lake)
     with progress.detail(TrainingWatch(task.reports, config.training.epochs, progress)):

@@ -1,11 +1,16 @@
 """Whoever launches the ranks, they learn the same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from small_sequences import LAST
 from small_training import small_task, weights_of
 
+from forecasting.models import artifact
 from forecasting.training.launchers import launch
 from forecasting.training.reports import read_reports
+from forecasting.training.warm_start import going_on
 
 
 @pytest.mark.parametrize("launcher", ["horovodrun", "elastic"])
@@ -29,3 +34,26 @@ def test_one_rank_learns_the_same_in_this_process_and_in_a_task_of_spark(tmp_pat
         launch(task, spark)
         learnt.append(weights_of(task))
     np.testing.assert_allclose(*learnt, atol=1e-6)
+
+
+def test_training_goes_on_from_an_earlier_model(tmp_path, spark):
+    first = small_task(tmp_path / "first", "training.launcher=in_process", "training.ranks=1", "training.epochs=30")
+    launch(first, spark)
+    path = f"{first.folder}/{artifact.FILE}"
+    second = small_task(tmp_path / "second", "training.launcher=spark", "training.ranks=2", "training.epochs=2")
+    launch(replace(second, parent=path, spec=going_on(second.spec, path, LAST)), spark)
+    anew, on = (read_reports(task.reports)[0] for task in (first, second))
+    assert on["began"] == f"from model {path}"
+    assert on["history"][0]["wql"] < 0.5 * (anew["history"][0]["wql"] + anew["history"][-1]["wql"])
+    assert not np.allclose(weights_of(first), weights_of(second))
+
+
+def test_gradients_in_half_precision_lead_nearly_to_the_same(tmp_path, spark):
+    learnt = []
+    for compression in ("none", "fp16"):
+        task = small_task(tmp_path / compression, f"training.compression={compression}", "training.ranks=2")
+        launch(task, spark)
+        learnt.append(weights_of(task))
+    whole, half = learnt
+    assert np.abs(whole - half).max() > 0
+    assert np.linalg.norm(whole - half) < 0.02 * np.linalg.norm(whole)

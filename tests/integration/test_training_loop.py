@@ -1,5 +1,6 @@
 """The loop on one rank: it learns, repeats, resumes to the same weights, and stops with a clear word."""
 
+import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from small_sequences import ORIGIN, equal_sequences, small_config, small_sequenc
 
 from forecasting.errors import TrainingError
 from forecasting.features.calendar import calendar_features
+from forecasting.models import artifact
 from forecasting.models.build import build_model
 from forecasting.models.shared import SharedRows
 from forecasting.models.spec import Inputs, model_spec
@@ -202,6 +204,43 @@ def test_training_on_values_that_are_no_numbers_keeps_no_model(shard, tmp_path, 
     monkeypatch.setattr(Trainer, "_validation_sums", lambda self, *batch: (np.nan, 1.0))
     with pytest.raises(TrainingError, match="expected a validation WQL that is a number"):
         trained(shard, tmp_path / "c")
+
+
+def test_a_checkpoint_that_finds_no_room_is_told_and_training_goes_on(shard, tmp_path, monkeypatch):
+    seen, write = [], artifact.write_bytes
+
+    def full(path, content):
+        if "step-0000004" in path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(artifact, "write_bytes", full)
+    model = build_model(shard.spec, shard.shared, 1)
+    state = fit(model, shard, training(), SingleRank(), Checkpoints(str(tmp_path / "c")), seen.append)
+    assert [m["unsaved"] for m in seen if "unsaved" in m] == [
+        "checkpoint of step 4: [Errno 28] No space left on device"
+    ]
+    assert state.step == 12
+    assert artifact.list_files(str(tmp_path / "c")) == ["step-0000008.npz", "step-0000012.npz"]
+
+
+def test_checkpoints_come_by_minutes_too(shard, tmp_path, monkeypatch):
+    steps, save = [], Checkpoints.save
+    monkeypatch.setattr(
+        Checkpoints, "save", lambda self, state, variables: (steps.append(state.step), save(self, state, variables))
+    )
+    trained(shard, tmp_path / "c", "training.validate_every=9", "training.checkpoint_minutes=0.0000001")
+    assert steps == list(range(1, 13))
+
+
+def test_ranks_that_cannot_share_a_batch_evenly_weigh_its_series_alike(shard):
+    config = training("training.batch_size=8", "training.ranks=3")
+    trainers = [
+        Trainer(build_model(shard.spec, shard.shared, 1), shard, config, Meeting(3).ring(r), 9) for r in range(3)
+    ]
+    assert [trainer.batch_size for trainer in trainers] == [2, 3, 3]
+    # The mean over ranks of what each makes of its own batch counts every series of the whole batch once.
+    assert [trainer.weight / trainer.batch_size for trainer in trainers] == pytest.approx([3 / 8] * 3)
 
 
 def test_time_ends_training_at_the_best_weights_so_far(shard, tmp_path):
