@@ -30,10 +30,13 @@ setup-dev: # The same, with what tests, notebooks and benchmarks need
 run: setup ## Run the whole chain, from raw sales to forecasts and stock decisions
 	@$(VENV) forecasting run $(ARGS)
 
-.PHONY: test unit
+.PHONY: test test-slow unit
 pytest := python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
-test: setup-dev ## Run all tests
+test: setup-dev ## Run the tests
 	@$(VENV) $(pytest) $(ARGS)
+
+test-slow: setup-dev ## Run further cases of what other tests show: ten minutes
+	@$(VENV) $(pytest) -m slow $(ARGS)
 
 unit: setup-dev ## Run the unit tests
 	@$(VENV) $(pytest) tests/unit $(ARGS)

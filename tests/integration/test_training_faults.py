@@ -14,11 +14,18 @@ from small_training import small_task, weights_of
 
 from forecasting.errors import TrainingError
 from forecasting.progress import Progress
+from forecasting.training.launchers import launch
 from forecasting.training.reports import read_report
 from forecasting.training.train import run_ranks
 from forecasting.training.watch import TrainingWatch
 
-LONG = ("training.ranks=2", "training.epochs=150", "training.validate_every=30", "training.rank_timeout=10")
+LONG = (
+    "training.ranks=2",
+    "training.epochs=150",
+    "training.validate_every=30",
+    "training.rank_timeout=10",
+    "training.start_timeout=20",
+)
 
 
 @pytest.fixture
@@ -48,11 +55,29 @@ class Befall(threading.Thread):
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
-@pytest.mark.parametrize("launcher", ["spark", "horovodrun", "elastic"])
-def test_a_rank_is_lost_and_training_goes_on(tmp_path, spark, progress, shown, launcher, number):
-    undisturbed = small_task(tmp_path / "undisturbed", f"training.launcher={launcher}", *LONG)
-    run_ranks(undisturbed, spark, progress)
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, spark):
+    """Weights of a training that nothing befell; every launcher's are the same (see test_launchers)."""
+    task = small_task(tmp_path_factory.mktemp("undisturbed") / "task", *LONG)
+    launch(task, spark)
+    return weights_of(task)
+
+
+KILLED, HUNG = signal.SIGKILL, signal.SIGSTOP
+
+
+@pytest.mark.parametrize(
+    ("launcher", "number"),
+    [
+        pytest.param("spark", KILLED, id="spark-killed"),
+        pytest.param("spark", HUNG, id="spark-hung"),
+        pytest.param("horovodrun", KILLED, id="horovodrun-killed"),
+        pytest.param("horovodrun", HUNG, id="horovodrun-hung", marks=pytest.mark.slow),
+        pytest.param("elastic", KILLED, id="elastic-killed"),
+        pytest.param("elastic", HUNG, id="elastic-hung", marks=pytest.mark.slow),
+    ],
+)
+def test_a_rank_is_lost_and_training_goes_on(tmp_path, spark, progress, shown, undisturbed, launcher, number):
     task = small_task(tmp_path / "disturbed", f"training.launcher={launcher}", *LONG)
     befall = Befall(task, number, step=60)
     befall.start()
@@ -61,14 +86,15 @@ def test_a_rank_is_lost_and_training_goes_on(tmp_path, spark, progress, shown, l
     assert len(befall.befallen) == 1
     assert result["began"].startswith("resumed at step ") and int(result["began"].split()[-1]) >= 60
     assert "Training goes on from step" in shown.getvalue()
-    np.testing.assert_allclose(weights_of(undisturbed), weights_of(task), atol=1e-5)
+    np.testing.assert_allclose(undisturbed, weights_of(task), atol=1e-5)
     assert not psutil.pid_exists(befall.befallen[0])
-    print(shown.getvalue())
 
 
 def test_a_rank_that_is_lost_again_and_again_stops_training_with_a_clear_word(tmp_path, spark, progress):
-    task = small_task(tmp_path / "lost", "training.launcher=spark", "training.restarts=1", *LONG)
-    befall = Befall(task, signal.SIGKILL, step=60, times=2)
+    task = small_task(tmp_path / "lost", "training.launcher=horovodrun", "training.restarts=1", *LONG)
+    befall = Befall(task, KILLED, step=60, times=2)
     befall.start()
-    with pytest.raises(TrainingError, match="Run the job again: it goes on from the last checkpoint"):
+    with pytest.raises(
+        TrainingError, match=r"rank 1 on \S+, .* Run the job again: it goes on from the last checkpoint"
+    ):
         run_ranks(task, spark, progress)
