@@ -25,7 +25,6 @@ ALLOWED = {
 #: Functions that bring a whole frame to the driver, and why it cannot grow with the number of series.
 MAY_COLLECT = {
     ("forecasting/lake.py", "rows"): "refuses more than a few thousand rows",
-    ("forecasting/training/train.py", "_launch"): "one row a rank",
     ("forecasting/baselines/trees.py", "_launch"): "one row a rank",
     (
         "forecasting/scoring/shared.py",
