@@ -47,7 +47,7 @@ def test_a_training_is_noted_once_with_settings_curve_model_and_signature(traine
     assert curve == [(each["step"], each["wql"]) for each in note["result"]["history"]]
     folder = client.download_artifacts(run.info.run_id, "model", str(tmp_path))
     described = Model.load(folder)
-    assert {"quantity", "planned_price", "promotion_kinds"} <= set(described.signature.inputs.input_names())
+    assert {"item_id", "quantity", "planned_price", "brand"} <= set(described.signature.inputs.input_names())
     assert described.signature.outputs.input_names()[:3] == ["item_id", "location_id", "mean"]
     assert artifact.unpack(artifact.read_bytes(f"{folder}/{artifact.FILE}"))[2] == note
     (registered,) = client.search_model_versions(f"name='{config.tracking.registered_model}'")
