@@ -151,7 +151,8 @@ def wait_for_step(reports: str, step: int, process: subprocess.Popen, log: Path)
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("launcher", ["spark", pytest.param("elastic", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["spark", "elastic"])
 def test_a_host_is_cut_off_for_a_while_and_training_ends(master, tmp_path, launcher):
     task = small_task(tmp_path / "task", f"training.launcher={launcher}", *LONG)
     task.save()

@@ -13,7 +13,7 @@ from forecasting.training.reports import read_reports
 from forecasting.training.warm_start import going_on
 
 
-@pytest.mark.parametrize("launcher", ["horovodrun", "elastic"])
+@pytest.mark.parametrize("launcher", ["horovodrun", pytest.param("elastic", marks=pytest.mark.slow)])
 def test_two_ranks_learn_the_same_by_every_launcher(tmp_path, spark, launcher):
     learnt = []
     for name in ("spark", launcher):
@@ -27,6 +27,7 @@ def test_two_ranks_learn_the_same_by_every_launcher(tmp_path, spark, launcher):
     np.testing.assert_allclose(*learnt, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_rank_learns_the_same_in_this_process_and_in_a_task_of_spark(tmp_path, spark):
     learnt = []
     for name in ("in_process", "spark"):
@@ -48,6 +49,7 @@ def test_training_goes_on_from_an_earlier_model(tmp_path, spark):
     assert not np.allclose(weights_of(first), weights_of(second))
 
 
+@pytest.mark.slow
 def test_gradients_in_half_precision_lead_nearly_to_the_same(tmp_path, spark):
     learnt = []
     for compression in ("none", "fp16"):

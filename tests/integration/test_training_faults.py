@@ -71,9 +71,9 @@ KILLED, HUNG = signal.SIGKILL, signal.SIGSTOP
     [
         pytest.param("spark", KILLED, id="spark-killed"),
         pytest.param("spark", HUNG, id="spark-hung"),
-        pytest.param("horovodrun", KILLED, id="horovodrun-killed"),
+        pytest.param("horovodrun", KILLED, id="horovodrun-killed", marks=pytest.mark.slow),
         pytest.param("horovodrun", HUNG, id="horovodrun-hung", marks=pytest.mark.slow),
-        pytest.param("elastic", KILLED, id="elastic-killed"),
+        pytest.param("elastic", KILLED, id="elastic-killed", marks=pytest.mark.slow),
         pytest.param("elastic", HUNG, id="elastic-hung", marks=pytest.mark.slow),
     ],
 )
@@ -90,6 +90,7 @@ def test_a_rank_is_lost_and_training_goes_on(tmp_path, spark, progress, shown, u
     assert not psutil.pid_exists(befall.befallen[0])
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_lost_again_and_again_stops_training_with_a_clear_word(tmp_path, spark, progress):
     task = small_task(tmp_path / "lost", "training.launcher=horovodrun", "training.restarts=1", *LONG)
     befall = Befall(task, KILLED, step=60, times=2)
