@@ -41,7 +41,9 @@ def test_training_goes_on_from_an_earlier_model(tmp_path, spark):
     first = small_task(tmp_path / "first", "training.launcher=in_process", "training.ranks=1", "training.epochs=30")
     launch(first, spark)
     path = f"{first.folder}/{artifact.FILE}"
-    second = small_task(tmp_path / "second", "training.launcher=spark", "training.ranks=2", "training.epochs=2")
+    second = small_task(
+        tmp_path / "second", "training.launcher=spark", "training.ranks=2", "training.learning_rate=1e-4"
+    )
     launch(replace(second, parent=path, spec=going_on(second.spec, path, LAST)), spark)
     anew, on = (read_reports(task.reports)[0] for task in (first, second))
     assert on["began"] == f"from model {path}"
