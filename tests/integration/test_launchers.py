@@ -42,7 +42,7 @@ def test_training_goes_on_from_an_earlier_model(tmp_path, spark):
     launch(first, spark)
     path = f"{first.folder}/{artifact.FILE}"
     second = small_task(
-        tmp_path / "second", "training.launcher=spark", "training.ranks=2", "training.learning_rate=1e-4"
+        tmp_path / "second", "training.launcher=spark", "training.ranks=1", "training.learning_rate=1e-4"
     )
     launch(replace(second, parent=path, spec=going_on(second.spec, path, LAST)), spark)
     anew, on = (read_reports(task.reports)[0] for task in (first, second))
