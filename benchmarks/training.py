@@ -145,7 +145,7 @@ def plain_rate(folder: str, seconds: float) -> float:
 
     from forecasting.models.build import build_model, use_threads
     from forecasting.models.loss import training_loss
-    from forecasting.training.loop import _tensors
+    from forecasting.training.loop import tensors
     from forecasting.training.series_files import SeriesFiles
     from forecasting.training.shard import Shard
 
@@ -158,7 +158,7 @@ def plain_rate(folder: str, seconds: float) -> float:
         shard.fill(SeriesFiles(task.series).share(0, 1))
         model = build_model(task.spec, shared, 1)
         batches = [
-            _tensors(
+            tensors(
                 shard.training_batch(
                     shard.training_rows(step, config.batch_size, 1), np.random.default_rng(step), config
                 )

@@ -31,12 +31,11 @@ def execute(run: Run) -> Figures:
             _train_trees(run, sequences, shared, data["version"], until)
     for until in training_ends(data["last"], config):
         for name in config.trained_networks:
+            own = config.of_network(name)
             if len(config.trained_networks) > 1:
                 run.progress.say(f"  {name}, up to {until}")
-            results[name] = train(
-                sequences, shared, lake, config.of_network(name), data["version"], until, run.progress
-            )
-            if told := track(config.of_network(name), name, results[name]["model_version"]):
+            results[name] = train(sequences, shared, lake, own, data["version"], until, run.progress)
+            if told := track(own, name, results[name]["model_version"]):
                 run.progress.say(f"  {told}")
     scoring = results[config.scoring.model]  # of the newest end of training
     return {name: scoring[name] for name in ("model_version", "began", "steps", "validation_wql", "seconds")}

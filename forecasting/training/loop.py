@@ -72,11 +72,6 @@ class Checkpoints:
             return State(best_weights=best, **told)
         return None
 
-    def clear(self) -> None:
-        """Deletes all checkpoints, once the model is written."""
-        for name in self._names():
-            artifact.delete(f"{self.folder}/{name}")
-
     def _names(self) -> list[str]:
         return [name for name in artifact.list_files(self.folder) if name.startswith("step-") and name.endswith(".npz")]
 
@@ -237,10 +232,10 @@ class Trainer:
     def train(self, step: int, spent: Spent) -> None:
         """One step; one whose gradients are no numbers is left out. Nothing here waits for a GPU."""
         began = time.monotonic()
-        tensors = self._input.of(step)
+        batch = self._input.of(step)
         spent.waiting += time.monotonic() - began
         seed = tf.constant([self.config.seed + self.ring.rank, 1_000 * step], tf.int32)
-        self._loss, gradients = self._gradients(*tensors, seed)
+        self._loss, gradients = self._gradients(*batch, seed)
         began = time.monotonic()
         averaged = self._average(gradients)
         spent.averaging += time.monotonic() - began
@@ -273,7 +268,7 @@ class Trainer:
             padded = np.resize(rows, min(count, 512))  # one shape for all batches; repeats count nothing
             batch = self.shard.validation_batch(padded)
             batch.counts[len(rows) :] = 0.0
-            sums += np.array([float(x) for x in self._score(*_tensors(batch))])
+            sums += np.array([float(x) for x in self._score(*tensors(batch))])
         loss, units = self.ring.sum(sums)
         wql = 2.0 * loss / max(units, 1e-9) / len(self.shard.spec.quantiles)
         state.history.append({"step": state.step, "wql": wql, "seconds": state.seconds})
@@ -303,7 +298,7 @@ class Trainer:
         """Tensors of a step, the same whenever they are made."""
         rows = self.shard.training_rows(step, self.batch_size, self.config.seed + 1000 * self.ring.rank)
         draw = np.random.default_rng([self.config.seed, step])  # the same phase and origins on every rank
-        return _tensors(self.shard.training_batch(rows, draw, self.config))
+        return tensors(self.shard.training_batch(rows, draw, self.config))
 
     def _apply_gradients(self, averaged, share):
         clipped, norm = tf.clip_by_global_norm(averaged, self.config.clip_norm)
@@ -320,6 +315,7 @@ class Trainer:
         return tf.reduce_sum(counts * pinball(actual, quantiles, self._levels)), tf.reduce_sum(counts * actual)
 
 
-def _tensors(batch: Batch) -> tuple:
+def tensors(batch: Batch) -> tuple:
+    """A batch as the compiled steps take it."""
     inputs = {name: tf.constant(value) for name, value in batch.inputs.items()}
     return inputs, *(tf.constant(x) for x in (batch.origins, batch.actual, batch.counts, batch.censored))

@@ -23,7 +23,7 @@ from forecasting.errors import ForecastingError
 from forecasting.models import artifact
 from forecasting.models.shared import SharedRows
 from forecasting.models.spec import ModelSpec
-from forecasting.training.reports import EVERY, Report, read_report, who_is_missing
+from forecasting.training.reports import EVERY, Report, add_to_report, read_report, who_is_missing
 from forecasting.training.ring import Ring, RingBroken
 from forecasting.training.series_files import SeriesFiles
 from forecasting.training.warm_start import take_over
@@ -89,12 +89,17 @@ def run_rank(task: RankTask, joining: AbstractContextManager[Ring]) -> None:
     from forecasting.models.build import use_threads
 
     use_threads(task.threads)
+    joined = None
     try:
         with joining as ring:
+            joined = ring
             train_in(ring, task)
     except RingBroken as error:
         missing = who_is_missing(task.reports, patience=max(5 * EVERY, task.config.rank_timeout / 2))
-        raise RingBroken(f"Training lost a rank: {missing or 'all of them give signs of life'}. {error}") from error
+        told = f"Training lost a rank: {missing or 'all of them give signs of life'}. {error}"
+        if joined is not None:  # its report ended before what broke had this name
+            add_to_report(task.reports, joined.rank, {"failed": told, "again": True})
+        raise RingBroken(told) from error
 
 
 def train_in(ring: Ring, task: RankTask) -> None:
@@ -136,7 +141,7 @@ def train_in(ring: Ring, task: RankTask) -> None:
                     report(result)
                 report({"weights_at_end": digest(model), "ended": True})
             except ForecastingError as error:
-                report({"failed": str(error), "again": isinstance(error, RingBroken)})
+                report({"failed": str(error), "again": False})
                 raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -71,6 +71,12 @@ def read_report(folder: str, rank: int) -> dict[str, Any] | None:
         return None
 
 
+def add_to_report(folder: str, rank: int, message: dict[str, Any]) -> None:
+    """Adds to what a rank said last, once its `Report` has ended."""
+    report = (read_report(folder, rank) or {"rank": rank}) | message
+    artifact.write_bytes(f"{folder}/{_name(rank)}", json.dumps(report).encode())
+
+
 def clear_reports(folder: str) -> None:
     """Deletes what an earlier start has left."""
     for name in artifact.list_files(folder):

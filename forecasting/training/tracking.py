@@ -33,7 +33,7 @@ def track(config: Config, name: str, version: str) -> str:
     """
     if not config.tracking.enabled:
         return ""
-    uri, home = _store(config)
+    uri, home = store(config)
     if uri is None:
         return "not tracked: set tracking.uri, since lake.model_path is no folder of this machine"
     try:
@@ -72,7 +72,7 @@ def _note_model(client, home: str | None, config: Config, name: str, version: st
     return f"tracked in MLflow: experiment {config.tracking.experiment}{as_version}"
 
 
-def _store(config: Config) -> tuple[str | None, str | None]:
+def store(config: Config) -> tuple[str | None, str | None]:
     """Where MLflow keeps what it is told, and where artifacts of new experiments go: None for a server, which knows it."""
     if config.tracking.uri:
         return config.tracking.uri, None

@@ -12,6 +12,7 @@ from datetime import date
 from importlib.metadata import version
 from typing import Any
 
+from pyspark.errors import PythonException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -104,6 +105,8 @@ def run_ranks(task: RankTask, spark: SparkSession, progress: Progress) -> dict[s
                 raise TrainingError(fatal[0]) from error
             if isinstance(error, TrainingError) and not isinstance(error, RingBroken) and not failed:
                 raise
+            if not failed and (isinstance(error, PythonException) or task.config.launcher == "in_process"):
+                raise  # a fault of the code, and no rank that was lost
             lost = failed[0]["failed"] if failed else _lost_rank(task, error)
             if not restarts_left:
                 raise TrainingError(

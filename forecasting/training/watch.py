@@ -16,7 +16,7 @@ class TrainingWatch:
     def __call__(self) -> str:
         now = read_report(self._reports, 0)
         if now is None:
-            return "series are laid out for the ranks"
+            return "ranks start"
         if name := now.get("unreadable"):
             self._say_once(
                 f"  checkpoint {name} cannot be read; training goes on from the one before it, if there is one"

@@ -1,9 +1,11 @@
 """Whoever launches the ranks, they learn the same."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from pyspark.sql import SparkSession
 from small_sequences import LAST
 from small_training import small_task, weights_of
 
@@ -13,9 +15,16 @@ from forecasting.training.reports import read_reports
 from forecasting.training.warm_start import going_on
 
 
+def learnt(folder: Path, spark: SparkSession, *settings: str) -> np.ndarray:
+    """Weights of a small training with these settings."""
+    task = small_task(folder, *settings)
+    launch(task, spark)
+    return weights_of(task)
+
+
 @pytest.mark.parametrize("launcher", ["horovodrun", pytest.param("elastic", marks=pytest.mark.slow)])
 def test_two_ranks_learn_the_same_by_every_launcher(tmp_path, spark, launcher):
-    learnt = []
+    found = []
     for name in ("spark", launcher):
         task = small_task(tmp_path / name, f"training.launcher={name}", "training.ranks=2")
         launch(task, spark)
@@ -23,18 +32,17 @@ def test_two_ranks_learn_the_same_by_every_launcher(tmp_path, spark, launcher):
         assert {rank: report["ended"] for rank, report in reports.items()} == {0: True, 1: True}
         assert reports[0]["weights_at_start"] != reports[1]["weights_at_start"]
         assert reports[0]["weights_at_end"] == reports[1]["weights_at_end"]
-        learnt.append(weights_of(task))
-    np.testing.assert_allclose(*learnt, atol=1e-6)
+        found.append(weights_of(task))
+    np.testing.assert_allclose(*found, atol=1e-6)
 
 
 @pytest.mark.slow
 def test_one_rank_learns_the_same_in_this_process_and_in_a_task_of_spark(tmp_path, spark):
-    learnt = []
-    for name in ("in_process", "spark"):
-        task = small_task(tmp_path / name, f"training.launcher={name}", "training.ranks=1")
-        launch(task, spark)
-        learnt.append(weights_of(task))
-    np.testing.assert_allclose(*learnt, atol=1e-6)
+    here, there = (
+        learnt(tmp_path / name, spark, f"training.launcher={name}", "training.ranks=1")
+        for name in ("in_process", "spark")
+    )
+    np.testing.assert_allclose(here, there, atol=1e-6)
 
 
 def test_training_goes_on_from_an_earlier_model(tmp_path, spark):
@@ -53,11 +61,9 @@ def test_training_goes_on_from_an_earlier_model(tmp_path, spark):
 
 @pytest.mark.slow
 def test_gradients_in_half_precision_lead_nearly_to_the_same(tmp_path, spark):
-    learnt = []
-    for compression in ("none", "fp16"):
-        task = small_task(tmp_path / compression, f"training.compression={compression}", "training.ranks=2")
-        launch(task, spark)
-        learnt.append(weights_of(task))
-    whole, half = learnt
+    whole, half = (
+        learnt(tmp_path / compression, spark, f"training.compression={compression}", "training.ranks=2")
+        for compression in ("none", "fp16")
+    )
     assert np.abs(whole - half).max() > 0
     assert np.linalg.norm(whole - half) < 0.02 * np.linalg.norm(whole)

@@ -22,7 +22,7 @@ def trained(small_run, make_config, tmp_path) -> tuple[Config, str]:
 
 
 def client_of(config: Config) -> MlflowClient:
-    uri, _ = tracking._store(config)
+    uri, _ = tracking.store(config)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 

@@ -88,6 +88,8 @@ def test_a_rank_is_lost_and_training_goes_on(tmp_path, spark, progress, shown, u
     assert "Training goes on from step" in shown.getvalue()
     np.testing.assert_allclose(undisturbed, weights_of(task), atol=1e-5)
     assert not psutil.pid_exists(befall.befallen[0])
+    if (launcher, number) == ("spark", HUNG):  # of one that is killed Spark may end the others before they can tell
+        assert "Training lost a rank: rank 1 on " in shown.getvalue()
 
 
 @pytest.mark.slow
