@@ -95,7 +95,7 @@ def run_rank(task: RankTask, joining: AbstractContextManager[Ring]) -> None:
             joined = ring
             train_in(ring, task)
     except RingBroken as error:
-        missing = who_is_missing(task.reports, patience=max(5 * EVERY, task.config.rank_timeout / 2))
+        missing = who_is_missing(task.reports, patience=max(2.5 * EVERY, task.config.rank_timeout / 2))
         told = f"Training lost a rank: {missing or 'all of them give signs of life'}. {error}"
         if joined is not None:  # its report ended before what broke had this name
             add_to_report(task.reports, joined.rank, {"failed": told, "again": True})
