@@ -11,6 +11,7 @@ set -euo pipefail
 python=$1
 cache=$2
 horovod_version=0.28.1
+patches=2 # how often what build_wheel changes in its source has changed
 
 read -r tensorflow_version python_tag platform < <("$python" - <<'PY'
 import sys, sysconfig
@@ -22,7 +23,7 @@ print(version, f"cp{sys.version_info.major}{sys.version_info.minor}", sysconfig.
 PY
 )
 flavour=$([ "${HOROVOD_GPU:-0}" = 1 ] && echo gpu || echo cpu)
-folder="$cache/horovod-$horovod_version-tf$tensorflow_version-$python_tag-$platform-$flavour"
+folder="$cache/horovod-$horovod_version-patch$patches-tf$tensorflow_version-$python_tag-$platform-$flavour"
 
 find_wheel() { find "$folder" -name 'horovod-*.whl' 2>/dev/null | grep . | head -n 1; }
 find_wheel && exit
@@ -50,6 +51,9 @@ build_wheel() {
     tar -xzf "horovod-$horovod_version.tar.gz"
     # The body of this file is for GPUs only, and it includes a header that TensorFlow no longer ships.
     sed -i.bak '/xla_mpi_ops.cc/d' "horovod-$horovod_version/horovod/tensorflow/CMakeLists.txt"
+    # Through Gloo, Horovod knows no rank that could be missing, and so no rank that waits for ever is ever told of.
+    sed -i.bak 's/global_ranks_.reserve(size_)/global_ranks_.resize(size_)/' "horovod-$horovod_version/horovod/common/gloo/gloo_controller.cc"
+    grep -q 'global_ranks_.resize' "horovod-$horovod_version/horovod/common/gloo/gloo_controller.cc"
     python -m pip wheel --no-deps --no-build-isolation --wheel-dir wheels "./horovod-$horovod_version"
 }
 

@@ -27,17 +27,36 @@ class HorovodRing:
         self._hvd, self._compression, self._elastic = hvd, getattr(hvd.Compression, compression), elastic
         self.rank, self.size, self.local_rank = hvd.rank(), hvd.size(), hvd.local_rank()
 
+    # Ranks find each other's tensors by their names. The names are ours: those that TensorFlow gives depend on what a process
+    # has done before, and of Spark's Python processes one may be new and another have trained already.
+
     def average(self, gradients: Sequence) -> Sequence:
-        return self._hvd.grouped_allreduce(list(gradients), op=self._hvd.Average, compression=self._compression)
+        return self._hvd.grouped_allreduce(
+            list(gradients),
+            op=self._hvd.Average,
+            compression=self._compression,
+            name="gradients",
+            ignore_name_scope=True,
+        )
 
     def broadcast(self, variables: Sequence) -> None:
-        # Keras 3 wraps its variables; Horovod knows only TensorFlow's own.
-        self._hvd.broadcast_variables([getattr(v, "value", v) for v in variables], root_rank=0)
+        import tensorflow as tf
+
+        @tf.function
+        def take_those_of_rank_0() -> None:
+            for number, variable in enumerate(variables):
+                value = self._hvd.broadcast(variable, 0, name=f"variable.{number}", ignore_name_scope=True)
+                variable.assign(value)
+
+        variables = [
+            getattr(v, "value", v) for v in variables
+        ]  # Keras 3 wraps them; Horovod knows only TensorFlow's own
+        take_those_of_rank_0()
 
     def sum(self, values: Sequence[float]) -> np.ndarray:
         import tensorflow as tf
 
-        return self._hvd.allreduce(tf.constant(values, tf.float64), op=self._hvd.Sum).numpy()
+        return self._hvd.allreduce(tf.constant(values, tf.float64), op=self._hvd.Sum, name="sum").numpy()
 
     def regroup(self, before: Callable[[], None]) -> None:
         if self._elastic is None:

@@ -67,3 +67,10 @@ def test_gradients_in_half_precision_lead_nearly_to_the_same(tmp_path, spark):
     )
     assert np.abs(whole - half).max() > 0
     assert np.linalg.norm(whole - half) < 0.02 * np.linalg.norm(whole)
+
+
+def test_ranks_in_processes_that_have_done_different_things_meet(tmp_path, spark):
+    """Spark gives tasks to Python processes that it has: after a rank was lost, one has trained before and the other has not."""
+    for number in range(2):
+        learnt(tmp_path / f"alone{number}", spark, "training.ranks=1", "training.epochs=1")
+    learnt(tmp_path / "together", spark, "training.ranks=2", "training.rank_timeout=20")

@@ -3,8 +3,11 @@
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -14,6 +17,7 @@ from small_training import small_task, weights_of
 
 from forecasting.errors import TrainingError
 from forecasting.progress import Progress
+from forecasting.training.horovod_ring import waiting
 from forecasting.training.launchers import launch
 from forecasting.training.reports import read_report
 from forecasting.training.train import run_ranks
@@ -90,6 +94,30 @@ def test_a_rank_is_lost_and_training_goes_on(tmp_path, spark, progress, shown, u
     assert not psutil.pid_exists(befall.befallen[0])
     if (launcher, number) == ("spark", HUNG):  # of one that is killed Spark may end the others before they can tell
         assert "Training lost a rank: rank 1 on " in shown.getvalue()
+
+
+#: A rank that lives and is reached, but is busy with something that does not end, say with storage that does not answer.
+BUSY = """
+import sys, time
+from forecasting.training.horovod_ring import launched_ring
+from forecasting.training.ring import RingBroken
+try:
+    with launched_ring() as ring:
+        if ring.rank == 1:
+            time.sleep(25)
+        ring.sum([1.0])
+    print("met")
+except RingBroken as error:
+    print("broken:", error)
+"""
+
+
+def test_a_rank_that_lives_but_does_nothing_is_waited_for_no_longer_than_the_time_out():
+    command = [str(Path(sys.executable).with_name("horovodrun")), "--gloo", "-np", "2", sys.executable, "-c", BUSY]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | waiting(4)
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert "met" not in told
+    assert "[0]<stdout>:broken:" in told and "[1]<stdout>:broken:" in told
 
 
 @pytest.mark.slow
