@@ -36,6 +36,7 @@ from jobs.backtest import measure
 from jobs.run import STAGES
 
 NEEDED = ("ingest", "aggregate", "features", "train", "backtest")
+PEERS_ALONE = "peers"  # beside the models of an earlier run
 SHOWN = ("wql", "wape", "rmse", "rmsse", "wrmsse", "bias", "revision")
 CALIBRATION = ("below", "at_or_below")
 PEERS = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
@@ -54,13 +55,18 @@ def configuration(folder: Path, conf_files: Sequence[str], settings: Sequence[st
     return load_config(files, [*own, *settings])
 
 
+def origins_of(run: Run) -> list[date]:
+    """Forecast origins of the backtest."""
+    last = run.lake.read("sequences").agg(F.max("last_period").alias("last")).first()["last"]
+    return backtest_origins(last, run.config)
+
+
 def add_peers(run: Run, folder: Path, models: Sequence[str], seconds: float) -> dict[str, float]:
     """Trains models of neuralforecast on the same series up to the same day and adds their forecasts from the same origins to
     `backtest_forecasts`; what each reports of itself, by name."""
     lake, config = run.lake, run.config
-    sequences = lake.read("sequences")
-    data = sequences.agg(F.max("last_period").alias("last"), F.max("data_version").alias("version")).first()
-    origins = backtest_origins(data["last"], config)
+    sequences, origins = lake.read("sequences"), origins_of(run)
+    version = sequences.agg(F.max("data_version").alias("version")).first()["version"]
     futures = export_series(sequences, lake.read("calendar_features"), origins[-1], config, folder)
     figures: dict[str, float] = {}
     for model in models:
@@ -83,7 +89,7 @@ def add_peers(run: Run, folder: Path, models: Sequence[str], seconds: float) -> 
                 )
             )
             rows_ = rows_.withColumns({"forecast_origin": F.lit(origin), "target_date": ahead[F.col("horizon")]})
-            lineage = run.lineage(data_version=data["version"], model_version=f"neuralforecast {model}")
+            lineage = run.lineage(data_version=version, model_version=f"neuralforecast {model}")
             replaced = {"forecast_origin": origin, "model": model.lower()}
             lake.write(with_lineage(rows_, **lineage), "backtest_forecasts", replacing=replaced)
     for number, origin in enumerate(origins):
@@ -168,7 +174,7 @@ def lines(run: Run, models: Sequence[str], seconds: dict[str, float]) -> list[st
         below, above = calibration(values, model)
         found.append(f"figure {model}_below_excess {below:+.3f} share")
         found.append(f"figure {model}_at_or_below_lack {above:+.3f} share")
-    written = run.lake.read("backtest_forecasts").where(F.col("run_id") == run.id)
+    written = run.lake.read("backtest_forecasts").where(F.col("forecast_origin").isin(origins_of(run)))
     for row in compare_models(written, models, run.config.forecast):
         interval = (
             f"[{row['gain_low']:+.4f}, {row['gain_high']:+.4f}] p {row['p_value']:.3g}"
@@ -197,7 +203,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure the accuracy of every model.")
     parser.add_argument("--scale", choices=("small",), default="small", help="there is one")
     parser.add_argument("--folder", help="keep the tables there; what an earlier run left is used from --from on")
-    parser.add_argument("--from", dest="first", choices=NEEDED, default=NEEDED[0], help="first stage to carry out")
+    parser.add_argument(
+        "--from",
+        dest="first",
+        choices=[*NEEDED, PEERS_ALONE],
+        default=NEEDED[0],
+        help="first stage to carry out; peers: none, the peers are set beside what an earlier run left",
+    )
     parser.add_argument(
         "--peers", nargs="*", default=[], choices=("NHITS", "TFT", "PatchTST"), help="of neuralforecast"
     )
@@ -207,7 +219,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     place = nullcontext(options.folder) if options.folder else tempfile.TemporaryDirectory(prefix="bench-accuracy-")
     with friendly_errors(), place as folder:
         run = start_run(configuration(Path(folder), options.conf, options.set), "accuracy")
-        for name in NEEDED[NEEDED.index(options.first) :]:
+        first = NEEDED.index(options.first) if options.first != PEERS_ALONE else len(NEEDED)
+        for name in NEEDED[first:]:
             run.stage(name, STAGES[name])
         noted = rows(run.lake.read("run_stages").where(F.col("run_id") == run.id).orderBy("finished_at"))
         seconds = {f"{row['stage']}_seconds": row["seconds"] for row in noted}
