@@ -15,6 +15,7 @@ from pyspark import BarrierTaskContext
 from pyspark.sql import SparkSession
 
 from forecasting.errors import TrainingError
+from forecasting.training.places import places_counted, ranks_with_a_place
 from forecasting.training.rank import RankTask, run_rank, train_in
 from forecasting.training.ring import RingBroken, SingleRank
 
@@ -35,15 +36,12 @@ def in_process(task: RankTask, spark: SparkSession) -> None:
 
 
 def spark_tasks(task: RankTask, spark: SparkSession) -> None:
-    """Each rank in a task of one barrier stage."""
-    ranks, slots = task.config.ranks, spark.sparkContext.defaultParallelism
-    if ranks > slots:
-        raise TrainingError(
-            f"training.ranks: expected at most {slots}, the number of tasks that Spark can run at once here, came {ranks}. "
-            "Give Spark more cores or train with fewer ranks."
-        )
+    """Each rank in a task of one barrier stage: `training.ranks` of them, or with `training.fewest_ranks` as many as there are places
+    for. These leave where there are places for more."""
+    ranks = ranks_with_a_place(task.config, spark)
     one_a_rank = spark.range(0, ranks, 1, ranks)
-    one_a_rank.mapInArrow(_barrier_task(task), "id bigint", barrier=True).count()
+    with places_counted(task, spark, ranks):
+        one_a_rank.mapInArrow(_barrier_task(task), "id bigint", barrier=True).count()
 
 
 def _barrier_task(task: RankTask) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

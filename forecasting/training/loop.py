@@ -30,13 +30,14 @@ MOST_UNUSABLE = 10  # steps in a row whose gradients are no numbers, after which
 
 @dataclass
 class State:
-    """Where training stands; all of it goes into a checkpoint."""
+    """Where training stands; all of it but `left`, whether ranks have left before the end, goes into a checkpoint."""
 
     step: int = 0
     best: float = math.inf
     best_weights: list[np.ndarray] = field(default_factory=list)
     history: list[dict] = field(default_factory=list)
     seconds: float = 0.0
+    left: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,12 @@ def fit(
     ring: Ring,
     checkpoints: Checkpoints,
     report: Callable[[dict], None],
+    asked_to_leave: Callable[[], bool] | None = None,
 ) -> State:
     """Trains until the epochs or the minutes are over; `State.best_weights` are those of the best validation.
 
-    All ranks take the same steps: the step count follows from the total of series, and whether time is up is agreed on.
+    All ranks take the same steps: the step count follows from the total of series, and whether time is up is agreed on. So is whether
+    they leave, which they do at a checkpoint if rank 0 is `asked_to_leave`.
 
     Raises:
         TrainingError: a rank has no series, or the loss is not a number.
@@ -121,7 +124,9 @@ def fit(
         last = state.step == trainer.steps
         due = state.step % config.validate_every == 0
         if state.step % TALK_EVERY == 0 or due or last:
-            loss, late = ring.sum([trainer.loss, float(state.seconds > 60 * config.max_minutes)])
+            late = state.seconds > 60 * config.max_minutes
+            leave = asked_to_leave is not None and asked_to_leave()
+            loss, late, leave = ring.sum([trainer.loss, float(late), float(leave)])
             if trainer.unusable >= MOST_UNUSABLE:  # the same on all ranks, as averaged gradients are
                 raise TrainingError(
                     f"Training step {state.step}: expected gradients that are numbers, came {trainer.unusable} steps in a row whose "
@@ -136,6 +141,10 @@ def fit(
             )
             if not last:
                 ring.regroup(save)
+            if leave and not last:
+                save()
+                state.left = True
+                return state
         if due or last:
             trainer.validate(state, report)
         # Rank 0 alone looks at the clock, as it alone saves.

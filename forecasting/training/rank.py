@@ -13,6 +13,7 @@ import sys
 import tempfile
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,11 @@ class RankTask:
         """Folder of the checkpoints."""
         return f"{self.folder}/checkpoints"
 
+    @property
+    def request(self) -> str:
+        """File that asks ranks to leave at a checkpoint, since there are places for more of them."""
+        return f"{self.folder}/leave"
+
     def save(self) -> None:
         """Leaves the task in its folder, for ranks that are given no more than that."""
         artifact.write_bytes(f"{self.folder}/{_TASK}", pickle.dumps(self))
@@ -74,7 +80,8 @@ class RankTask:
 
     def clear(self) -> None:
         """Deletes all that training alone needs, once the model is written."""
-        artifact.delete(f"{self.folder}/{_TASK}")
+        for file in (f"{self.folder}/{_TASK}", self.request):
+            artifact.delete(file)
         for folder in (self.series, self.reports, self.checkpoints):
             artifact.delete_folder(folder)
 
@@ -103,7 +110,7 @@ def run_rank(task: RankTask, joining: AbstractContextManager[Ring]) -> None:
 
 
 def train_in(ring: Ring, task: RankTask) -> None:
-    """Trains as one of the ranks of a ring; rank 0 writes the model."""
+    """Trains as one of the ranks of a ring; rank 0 writes the model, unless they leave before its end to train with more ranks."""
     from forecasting.models.build import build_model, use_gpu
     from forecasting.training.loop import Checkpoints, fit
     from forecasting.training.shard import Shard
@@ -123,7 +130,12 @@ def train_in(ring: Ring, task: RankTask) -> None:
                 if task.parent and ring.rank == 0:
                     take_over(model, task.spec, task.parent)
                 report({"weights_at_start": digest(model)})
-                state = fit(model, shard, task.config, ring, Checkpoints(task.checkpoints), report)
+                fewer = ring.size < task.config.ranks
+                asked = partial(artifact.exists, task.request) if fewer and ring.rank == 0 else None
+                state = fit(model, shard, task.config, ring, Checkpoints(task.checkpoints), report, asked)
+                if state.left:
+                    report({"left": state.step})
+                    return
                 if ring.rank == 0:
                     began = f"from model {task.parent}" if task.parent else "from the start"
                     if step := report.now.get("resumed"):

@@ -81,7 +81,7 @@ def train(
         parent=parent,
     )
     lay_out(known, sequence_columns(task.spec.inputs), task.series, lake)
-    with progress.detail(TrainingWatch(task.reports, config.training.epochs, progress)):
+    with progress.detail(TrainingWatch(task.reports, config.training, progress)):
         result = run_ranks(task, lake.spark, progress)
     task.clear()
     return result | {"model_version": version_}
@@ -93,11 +93,11 @@ def run_ranks(task: RankTask, spark: SparkSession, progress: Progress) -> dict[s
     Raises:
         TrainingError: as `train`.
     """
-    for restarts_left in range(task.config.restarts, -1, -1):
+    restarts_left = task.config.restarts
+    while True:
         clear_reports(task.reports)
         try:
             launch(task, spark)
-            break
         except Exception as error:
             # What a rank says of itself is clearer than what its launcher makes of it.
             failed = [report for report in read_reports(task.reports).values() if "failed" in report]
@@ -112,8 +112,15 @@ def run_ranks(task: RankTask, spark: SparkSession, progress: Progress) -> dict[s
                 raise TrainingError(
                     f"{lost} No training.restarts are left. Run the job again: it goes on from the last checkpoint."
                 ) from error
+            restarts_left -= 1
             progress.say(f"  {lost} Training starts again from its last checkpoint.")
-    reports = read_reports(task.reports)
+            continue
+        reports = read_reports(task.reports)
+        if "left" not in reports[0]:
+            break
+        progress.say(
+            f"  There are places for more ranks: training starts again with them from step {reports[0]['left']}."
+        )
     ended = [reports[rank].get("weights_at_end") for rank in range(reports[0]["ranks"])]
     if len(set(ended)) > 1:
         artifact.delete(f"{task.folder}/{artifact.FILE}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from forecasting.config import TrainingConfig
 from forecasting.progress import Progress
 from forecasting.training.reports import read_report
 
@@ -9,8 +10,8 @@ from forecasting.training.reports import read_report
 class TrainingWatch:
     """Describes training by what rank 0 reports, and says each validation and each trouble once."""
 
-    def __init__(self, reports: str, epochs: int, progress: Progress) -> None:
-        self._reports, self._epochs, self._progress = reports, epochs, progress
+    def __init__(self, reports: str, config: TrainingConfig, progress: Progress) -> None:
+        self._reports, self._config, self._progress = reports, config, progress
         self._said: set[str] = set()
 
     def __call__(self) -> str:
@@ -23,6 +24,11 @@ class TrainingWatch:
             )
         if step := now.get("resumed"):
             self._say_once(f"  {now['before'] or 'There was a checkpoint.'} Training goes on from step {step}.")
+        if now["ranks"] < self._config.ranks:
+            self._say_once(
+                f"  {now['ranks']} of {self._config.ranks} ranks have a place; training starts with them, and again as soon as there are "
+                "places for more"
+            )
         if trouble := now.get("unsaved"):
             self._say_once(f"  {trouble}; training goes on without it")
         if count := now.get("left_out"):
@@ -34,9 +40,9 @@ class TrainingWatch:
         if "loss" not in now:
             return f"{now['ranks']} ranks read their series and compile their first step"
         left = now["seconds"] / now["step"] * (now["steps"] - now["step"])
-        epoch = (now["step"] - 1) * self._epochs // now["steps"] + 1
+        epoch = (now["step"] - 1) * self._config.epochs // now["steps"] + 1
         return (
-            f"epoch {epoch} of {self._epochs}, step {now['step']}/{now['steps']}  loss {now['loss']:.4f}  "
+            f"epoch {epoch} of {self._config.epochs}, step {now['step']}/{now['steps']}  loss {now['loss']:.4f}  "
             f"{now['origins_per_second']:,.0f} origins/s on {now['ranks']} ranks  input wait {now['waiting']:.0%}  "
             f"all-reduce {now['averaging']:.0%}  {left:.0f} s left"
         )

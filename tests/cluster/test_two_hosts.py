@@ -140,14 +140,29 @@ def driver(master: str, folder: str, log: Path):
             process.wait()
 
 
-def wait_for_step(reports: str, step: int, process: subprocess.Popen, log: Path) -> None:
-    for _ in range(1200):
+def least_step(reports: dict[int, dict]) -> int:
+    return min(report.get("step", 0) for report in reports.values())
+
+
+def wait_for(reports: str, seen, process: subprocess.Popen, log: Path) -> dict[int, dict]:
+    """The ranks' reports, once `seen` is true of them."""
+    for _ in range(2400):
         found = read_reports(reports)
-        if len(found) == 2 and all(report.get("step", 0) > step for report in found.values()):
-            return
+        if 0 in found and seen(found):
+            return found
         assert process.poll() is None, log.read_text()[-4000:]
         time.sleep(0.1)
     raise AssertionError(log.read_text()[-4000:])
+
+
+@contextmanager
+def cut_off(number: int):
+    """A host that nobody reaches."""
+    ip("link", "set", f"to-host{number}", "down")
+    try:
+        yield
+    finally:
+        ip("link", "set", f"to-host{number}", "up")
 
 
 @pytest.mark.timeout(600)
@@ -158,14 +173,35 @@ def test_a_host_is_cut_off_for_a_while_and_training_ends(master, tmp_path, launc
     task.save()
     log = tmp_path / "driver.log"
     with driver(master, task.folder, log) as process:
-        wait_for_step(task.reports, 300, process, log)
-        ip("link", "set", "to-host1", "down")
+        wait_for(task.reports, lambda found: len(found) == 2 and least_step(found) > 300, process, log)
         began = time.monotonic()
-        time.sleep(40)
-        ip("link", "set", "to-host1", "up")
+        with cut_off(1):
+            time.sleep(40)
         told, _ = process.communicate(timeout=400)
         assert process.returncode == 0, log.read_text()[-4000:]
     result = json.loads(told.splitlines()[-1])
     print(f"{launcher}: ended {time.monotonic() - began:.0f} s after the cut, {result}")
     assert int(result["began"].split()[-1]) >= 300
+    assert np.isfinite(weights_of(task)).all()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.slow
+def test_a_host_is_cut_off_training_goes_on_with_the_other_and_takes_the_first_back(master, tmp_path):
+    task = small_task(tmp_path / "task", "training.fewest_ranks=1", *LONG, "training.epochs=6000", "training.max_minutes=3")
+    task.save()
+    log = tmp_path / "driver.log"
+    with driver(master, task.folder, log) as process:
+        found = wait_for(task.reports, lambda found: len(found) == 2 and least_step(found) > 300, process, log)
+        reached, began = least_step(found), time.monotonic()
+        with cut_off(1):
+            wait_for(task.reports, lambda found: found[0]["ranks"] == 1 and least_step(found) > reached, process, log)
+            alone = time.monotonic() - began
+        began = time.monotonic()
+        wait_for(task.reports, lambda found: found[0]["ranks"] == 2 and least_step(found) > reached, process, log)
+        together = time.monotonic() - began
+        told, _ = process.communicate(timeout=400)
+        assert process.returncode == 0, log.read_text()[-4000:]
+    print(f"went on alone {alone:.0f} s after the cut, together {together:.0f} s after its end; {told}")
+    assert json.loads(told.splitlines()[-1])["ranks"] == 2
     assert np.isfinite(weights_of(task)).all()

@@ -16,6 +16,7 @@ from rich.console import Console
 from small_training import small_task, weights_of
 
 from forecasting.errors import TrainingError
+from forecasting.models import artifact
 from forecasting.progress import Progress
 from forecasting.training.horovod_ring import waiting
 from forecasting.training.launchers import launch
@@ -86,7 +87,7 @@ def test_a_rank_is_lost_and_training_goes_on(tmp_path, spark, progress, shown, u
     befall = Befall(task, number, step=60)
     befall.start()
     result = run_ranks(task, spark, progress)
-    TrainingWatch(task.reports, 150, progress)()
+    TrainingWatch(task.reports, task.config, progress)()
     assert len(befall.befallen) == 1
     assert result["began"].startswith("resumed at step ") and int(result["began"].split()[-1]) >= 60
     assert "Training goes on from step" in shown.getvalue()
@@ -94,6 +95,32 @@ def test_a_rank_is_lost_and_training_goes_on(tmp_path, spark, progress, shown, u
     assert not psutil.pid_exists(befall.befallen[0])
     if (launcher, number) == ("spark", HUNG):  # of one that is killed Spark may end the others before they can tell
         assert "Training lost a rank: rank 1 on " in shown.getvalue()
+
+
+def test_training_follows_the_places_that_there_are(tmp_path, spark, progress, shown, undisturbed, monkeypatch):
+    """One place at first, then two, then one again, as when a host comes and goes; the effective batch stays what it is."""
+    task = small_task(tmp_path / "places", "training.fewest_ranks=1", *LONG)
+    seen = []
+
+    def places(spark):
+        watch()
+        report = read_report(task.reports, 0) or {}
+        if "step" in report:
+            seen.append((report["ranks"], report["step"]))
+        with_two = [step for ranks, step in seen if ranks == 2]
+        return 2 if seen and (not with_two or max(with_two) < 250) else 1
+
+    watch = TrainingWatch(task.reports, task.config, progress)
+    monkeypatch.setattr("forecasting.training.places.places", places)
+    monkeypatch.setattr("forecasting.training.places.EVERY", 0.05)
+    result = run_ranks(task, spark, progress)
+    order = [ranks for number, (ranks, _) in enumerate(seen) if number == 0 or seen[number - 1][0] != ranks]
+    assert order[:3] == [1, 2, 1]
+    assert "1 of 2 ranks have a place" in shown.getvalue()
+    assert "There are places for more ranks: training starts again with them from step " in shown.getvalue()
+    assert result["began"].startswith("resumed at step ") and result["steps"] == read_report(task.reports, 0)["steps"]
+    assert np.linalg.norm(undisturbed - weights_of(task)) < 0.5 * np.linalg.norm(undisturbed)
+    assert not artifact.exists(task.request)
 
 
 #: A rank that lives and is reached, but is busy with something that does not end, say with storage that does not answer.
