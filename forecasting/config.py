@@ -189,6 +189,7 @@ class TrainingConfig(Section):
     restarts: Annotated[int, Field(ge=0)]
     checkpoint_minutes: Annotated[float, Field(gt=0)] | None
     retrain: bool
+    trace_steps: Positive | None
 
     @model_validator(mode="after")
     def _ranks_share_the_batch(self) -> TrainingConfig:

@@ -28,7 +28,7 @@ _OTHER_CODE = "it was made by another version of the code, whose network was ano
 def model_version(config: Config, data_version: str, until: date) -> str:
     """Fingerprint of all that decides a model's weights: data, the last period that training saw, settings and code version."""
     ignored = (
-        *("max_minutes", "validate_every", "checkpoint_minutes", "retrain", "restarts"),
+        *("max_minutes", "validate_every", "checkpoint_minutes", "retrain", "restarts", "trace_steps"),
         *("launcher", "hosts", "fewest_ranks", "start_timeout", "rank_timeout"),
     )
     training = config.training.model_dump(mode="json")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import numpy as np
 import psutil
 
+from forecasting.config import TrainingConfig
 from forecasting.errors import TrainingError
 from forecasting.training.ring import RingBroken
 
@@ -58,6 +59,12 @@ class HorovodRing:
 
         return self._hvd.allreduce(tf.constant(values, tf.float64), op=self._hvd.Sum, name="sum").numpy()
 
+    def start_timeline(self, path: str) -> None:
+        self._hvd.start_timeline(path, mark_cycles=False)
+
+    def stop_timeline(self) -> None:
+        self._hvd.stop_timeline()
+
     def regroup(self, before: Callable[[], None]) -> None:
         if self._elastic is None:
             return
@@ -83,7 +90,7 @@ def _horovod():
 
 @contextmanager
 def joined_ring(
-    rank: int, hosts: Sequence[str], gather: Callable[[str], Sequence[str]], timeout: int, compression: str = "none"
+    rank: int, hosts: Sequence[str], gather: Callable[[str], Sequence[str]], config: TrainingConfig
 ) -> Iterator[HorovodRing]:
     """Joins the ring of the tasks of a stage and leaves it at the end.
 
@@ -91,7 +98,7 @@ def joined_ring(
         rank: number of this process.
         hosts: address of each rank's host, in order of rank.
         gather: gives every rank the text of all ranks, in order of rank.
-        timeout: seconds to wait for the others, when they meet and whenever one needs what they have.
+        config: how long to wait for the others, when they meet and whenever one needs what they have, and how to average.
 
     Raises:
         TrainingError: Horovod is not installed, or the name of this host is of no use to the others.
@@ -101,9 +108,9 @@ def joined_ring(
     _check_own_name(hosts)
     server = _rendezvous(hosts) if rank == 0 else None
     port = int(gather(str(server[1]) if server else "")[0])
-    os.environ.update(_environment(rank, hosts, port, timeout))
+    os.environ.update(_environment(rank, hosts, port) | settings_of_ranks(config))
     try:
-        with launched_ring(compression) as ring:
+        with launched_ring(config.compression) as ring:
             yield ring
     finally:
         if server:
@@ -178,12 +185,13 @@ def _first_line(error: Exception) -> str:
     return next((line for line in lines if "Horovod has" in line), lines[0] if lines else "")
 
 
-def waiting(timeout: int) -> dict[str, str]:
-    """The environment that lets no rank wait longer than so many seconds for another one."""
+def settings_of_ranks(config: TrainingConfig) -> dict[str, str]:
+    """The environment that lets no rank wait longer than `training.rank_timeout` seconds for another one, and a timeline be asked for."""
     return {
-        "HOROVOD_GLOO_TIMEOUT_SECONDS": str(timeout),
-        "HOROVOD_STALL_CHECK_TIME_SECONDS": str(max(1, timeout // 2)),
-        "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": str(timeout),
+        "HOROVOD_GLOO_TIMEOUT_SECONDS": str(config.rank_timeout),
+        "HOROVOD_STALL_CHECK_TIME_SECONDS": str(max(1, config.rank_timeout // 2)),
+        "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": str(config.rank_timeout),
+        **({"HOROVOD_TIMELINE": "DYNAMIC"} if config.trace_steps else {}),
     }
 
 
@@ -206,7 +214,7 @@ def _rendezvous(hosts: Sequence[str]):
     return server, port
 
 
-def _environment(rank: int, hosts: Sequence[str], port: int, timeout: int) -> dict[str, str]:
+def _environment(rank: int, hosts: Sequence[str], port: int) -> dict[str, str]:
     """What Horovod's C++ core reads when it starts, for a rank whose place on its host follows from `hosts`."""
     distinct = list(dict.fromkeys(hosts))
     same_host = [other for other, host in enumerate(hosts) if host == hosts[rank]]
@@ -223,7 +231,6 @@ def _environment(rank: int, hosts: Sequence[str], port: int, timeout: int) -> di
         **_interface(hosts[rank]),
         "HOROVOD_GLOO_RENDEZVOUS_ADDR": hosts[0],
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
-        **waiting(timeout),
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
     }

@@ -56,8 +56,7 @@ def _barrier_task(task: RankTask) -> Callable[[Iterator[pa.RecordBatch]], Iterat
         else:
             from forecasting.training.horovod_ring import joined_ring
 
-            settings = task.config
-            run_rank(task, joined_ring(rank, hosts, context.allGather, settings.rank_timeout, settings.compression))
+            run_rank(task, joined_ring(rank, hosts, context.allGather, task.config))
         yield from batches
 
     return run
@@ -65,7 +64,7 @@ def _barrier_task(task: RankTask) -> Callable[[Iterator[pa.RecordBatch]], Iterat
 
 def elastic(task: RankTask, spark: SparkSession) -> None:
     """Ranks beside Spark's tasks, as many as there are at the time, by Horovod's elastic driver."""
-    from forecasting.training.horovod_ring import launch_elastic, waiting
+    from forecasting.training.horovod_ring import launch_elastic, settings_of_ranks
 
     task.save()
     settings = task.config
@@ -75,7 +74,7 @@ def elastic(task: RankTask, spark: SparkSession) -> None:
         settings.ranks,
         fewest,
         settings.start_timeout,
-        {"PYTHONPATH": os.pathsep.join(sys.path), **waiting(settings.rank_timeout)},
+        {"PYTHONPATH": os.pathsep.join(sys.path), **settings_of_ranks(settings)},
     )
 
 
@@ -90,7 +89,7 @@ def _elastic_rank(folder: str) -> None:
 
 def horovodrun(task: RankTask, spark: SparkSession) -> None:
     """Ranks on the machines of `training.hosts`, or on this one, by Horovod's command; Spark has no part in it."""
-    from forecasting.training.horovod_ring import waiting
+    from forecasting.training.horovod_ring import settings_of_ranks
 
     task.save()
     settings = task.config
@@ -98,7 +97,7 @@ def horovodrun(task: RankTask, spark: SparkSession) -> None:
     command += ["-H", settings.hosts] if settings.hosts else []
     command += ["--start-timeout", str(settings.start_timeout)]
     command += [sys.executable, "-m", "forecasting.training.rank", task.folder]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | waiting(settings.rank_timeout)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | settings_of_ranks(settings)
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:

@@ -85,6 +85,7 @@ def fit(
     checkpoints: Checkpoints,
     report: Callable[[dict], None],
     asked_to_leave: Callable[[], bool] | None = None,
+    before_step: Callable[[], None] = lambda: None,
 ) -> State:
     """Trains until the epochs or the minutes are over; `State.best_weights` are those of the best validation.
 
@@ -118,6 +119,7 @@ def fit(
                 report({"unsaved": f"checkpoint of step {state.step}: {error}"})
 
     while state.step < trainer.steps:
+        before_step()
         trainer.train(state.step, spent)
         state.step += 1
         state.seconds = time.monotonic() - started

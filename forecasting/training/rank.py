@@ -65,6 +65,11 @@ class RankTask:
         return f"{self.folder}/checkpoints"
 
     @property
+    def traces(self) -> str:
+        """Folder of what ran when, if that was asked for; it stays."""
+        return f"{self.folder}/traces"
+
+    @property
     def request(self) -> str:
         """File that asks ranks to leave at a checkpoint, since there are places for more of them."""
         return f"{self.folder}/leave"
@@ -114,6 +119,7 @@ def train_in(ring: Ring, task: RankTask) -> None:
     from forecasting.models.build import build_model, use_gpu
     from forecasting.training.loop import Checkpoints, fit
     from forecasting.training.shard import Shard
+    from forecasting.training.tracing import Tracing
 
     use_gpu(ring.local_rank)
     folder = Path(tempfile.mkdtemp(prefix="forecasting-shard-"))
@@ -132,7 +138,9 @@ def train_in(ring: Ring, task: RankTask) -> None:
                 report({"weights_at_start": digest(model)})
                 fewer = ring.size < task.config.ranks
                 asked = partial(artifact.exists, task.request) if fewer and ring.rank == 0 else None
-                state = fit(model, shard, task.config, ring, Checkpoints(task.checkpoints), report, asked)
+                with Tracing(task.traces, task.config.trace_steps, ring) as tracing:
+                    checkpoints = Checkpoints(task.checkpoints)
+                    state = fit(model, shard, task.config, ring, checkpoints, report, asked, tracing.step)
                 if state.left:
                     report({"left": state.step})
                     return

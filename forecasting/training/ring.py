@@ -31,6 +31,12 @@ class Ring(Protocol):
     def sum(self, values: Sequence[float]) -> np.ndarray:
         """Sum over ranks of each number."""
 
+    def start_timeline(self, path: str) -> None:
+        """Begins to write what the ring does when to a file of this machine, on rank 0."""
+
+    def stop_timeline(self) -> None:
+        """Ends that; the file is whole when it returns."""
+
     def regroup(self, before: Callable[[], None]) -> None:
         """Where ranks have come or are to go: calls `before`, then leaves the training, which begins anew in the new ring."""
 
@@ -50,4 +56,10 @@ class SingleRank:
         return np.asarray(values, np.float64)
 
     def regroup(self, before: Callable[[], None]) -> None:
+        return None
+
+    def start_timeline(self, path: str) -> None:
+        return None
+
+    def stop_timeline(self) -> None:
         return None

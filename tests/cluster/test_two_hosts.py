@@ -188,7 +188,9 @@ def test_a_host_is_cut_off_for_a_while_and_training_ends(master, tmp_path, launc
 @pytest.mark.timeout(600)
 @pytest.mark.slow
 def test_a_host_is_cut_off_training_goes_on_with_the_other_and_takes_the_first_back(master, tmp_path):
-    task = small_task(tmp_path / "task", "training.fewest_ranks=1", *LONG, "training.epochs=6000", "training.max_minutes=3")
+    task = small_task(
+        tmp_path / "task", "training.fewest_ranks=1", *LONG, "training.epochs=6000", "training.max_minutes=3"
+    )
     task.save()
     log = tmp_path / "driver.log"
     with driver(master, task.folder, log) as process:

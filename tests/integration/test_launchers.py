@@ -1,5 +1,6 @@
 """Whoever launches the ranks, they learn the same."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,6 +68,21 @@ def test_gradients_in_half_precision_lead_nearly_to_the_same(tmp_path, spark):
     )
     assert np.abs(whole - half).max() > 0
     assert np.linalg.norm(whole - half) < 0.02 * np.linalg.norm(whole)
+
+
+def test_what_runs_when_is_kept_on_request(tmp_path, spark):
+    task = small_task(tmp_path / "traced", "training.ranks=2", "training.trace_steps=4")
+    launch(task, spark)
+    traces = Path(task.traces)
+    timeline = json.loads((traces / "timeline.json").read_text())
+    gradients = {event["pid"] for event in timeline if event.get("args", {}).get("name", "").startswith("gradients")}
+    averaged = [event for event in timeline if event.get("name") == "ALLREDUCE" and event["pid"] in gradients]
+    assert len(averaged) == 4 * len(gradients) > 0
+    for rank in ("rank-0000", "rank-0001"):
+        (profile,) = (traces / rank).rglob("*.xplane.pb")
+        assert b"HorovodGroupedAllreduce" in profile.read_bytes()
+    task.clear()
+    assert traces.exists()
 
 
 def test_ranks_in_processes_that_have_done_different_things_meet(tmp_path, spark):

@@ -13,12 +13,13 @@ import numpy as np
 import psutil
 import pytest
 from rich.console import Console
+from small_sequences import small_config
 from small_training import small_task, weights_of
 
 from forecasting.errors import TrainingError
 from forecasting.models import artifact
 from forecasting.progress import Progress
-from forecasting.training.horovod_ring import waiting
+from forecasting.training.horovod_ring import settings_of_ranks
 from forecasting.training.launchers import launch
 from forecasting.training.reports import read_report
 from forecasting.training.train import run_ranks
@@ -140,8 +141,9 @@ except RingBroken as error:
 
 
 def test_a_rank_that_lives_but_does_nothing_is_waited_for_no_longer_than_the_time_out():
+    waits = small_config("training.rank_timeout=4").training
     command = [str(Path(sys.executable).with_name("horovodrun")), "--gloo", "-np", "2", sys.executable, "-c", BUSY]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | waiting(4)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | settings_of_ranks(waits)
     told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
     assert "met" not in told
     assert "[0]<stdout>:broken:" in told and "[1]<stdout>:broken:" in told
