@@ -138,8 +138,12 @@ def write_bytes(uri: str, content: bytes) -> None:
     """Writes a file whole or not at all: under another name first, then renamed."""
     system, path = filesystem(uri)
     system.create_dir(path.rpartition("/")[0], recursive=True)
-    with system.open_output_stream(f"{path}.part") as stream:
-        stream.write(content)
+    try:
+        with system.open_output_stream(f"{path}.part") as stream:
+            stream.write(content)
+    except OSError:
+        delete(f"{uri}.part")  # on a full disk what was written of it would only keep room from others
+        raise
     system.move(f"{path}.part", path)
 
 
