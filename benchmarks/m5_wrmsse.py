@@ -1,7 +1,9 @@
 """WRMSSE of M5 by the competition's own scales and weights, of the forecasts that benchmarks/accuracy.py left in its folder.
 
 `backtest_metrics` scales by the history that the source holds; the competition scaled by 1,913 days of it, and published rows
-compare only by that. The scales and weights are those of the window d_1914 to d_1941.
+compare only by that. The scales and weights are those of the window d_1914 to d_1941. Beside each figure stands what it would be if all
+means were multiplied so that the grand total of the window, or of each day, were right: nobody could know that, and it tells how much
+of the error is in the total.
 
     python -m benchmarks.m5_wrmsse --folder FOLDER --data M5
 """
@@ -82,6 +84,12 @@ def main() -> None:
         each = " ".join(f"{value:.3f}" for value in levels)
         print(f"figure {model}_official_wrmsse {np.mean(levels):.4f} by level: {each}")
         print(f"figure {model}_bias_of_total {bias:+.4f}")
+        mean = mean.set_axis(actual.index)
+        of_window = mean * (actual.to_numpy().sum() / mean.to_numpy().sum())
+        of_days = mean * (actual.sum() / mean.sum())
+        for name, told in {"window": of_window, "each_day": of_days}.items():
+            value = np.mean(wrmsse(actual - told, attributes, official))
+            print(f"figure {model}_official_wrmsse_total_of_{name}_known {value:.4f}")
 
 
 if __name__ == "__main__":

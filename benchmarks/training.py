@@ -1,12 +1,12 @@
 """How training scales with its ranks on one machine: one core a rank and each rank held to its core, beside ranks that do not speak with
-one another and beside a plain TensorFlow loop; and the memory of a rank as the series grow.
+one another and beside a plain TensorFlow loop; the memory of a rank as the series grow; and whether any number of ranks learns the same.
 
 make bench-training ARGS="--folder DIR --set source.dataset=m5 --set source.path=FOLDER"
 make bench-training                    # 150 items of The Complete Journey
-... --parts scaling                    # or: crowded, plain, memory
+... --parts scaling                    # or: crowded, plain, memory, learnt
 
 Settings are those of `make bench-accuracy`, whose tables in DIR are used if they are there. Every rank draws as many series a step as
-`training.batch_size` says, whatever their number (weak scaling).
+`training.batch_size` says, whatever their number (weak scaling); in the part learnt all ranks together do.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -35,7 +36,8 @@ from forecasting.runtime import add_options, friendly_errors, start_run
 from forecasting.training.rank import RankTask
 from forecasting.training.reports import clear_reports, read_report
 
-PARTS = ("scaling", "crowded", "plain", "memory")
+PARTS = ("scaling", "crowded", "plain", "memory", "learnt")
+SEEDS = (1, 2, 3)  # of the part learnt
 SETTLED = 10  # seconds after a rank's first report from which time is taken
 AT_ONCE = 64  # input batches of the plain loop, made before it begins
 GENERATED = (10_000, 100_000, 1_000_000)  # series of the memory part
@@ -53,18 +55,21 @@ class Rates:
     memory: float
 
 
-def task_of(folder: Path, data: tuple, training: TrainingConfig, ranks: int, seconds: float) -> RankTask:
-    """A training of so many ranks and seconds, on the series of `throughput.training_data`."""
+def task_of(
+    folder: Path, data: tuple, training: TrainingConfig, ranks: int, seconds: float | None, **more: Any
+) -> RankTask:
+    """A training of so many ranks on the series of `throughput.training_data`: of so many seconds, each rank with a batch of its own; or,
+    with None, as the settings say. more: settings."""
     spec, shared, origin, series = data
-    settings = {
-        "ranks": ranks,
-        "batch_size": training.batch_size * ranks,
-        "epochs": 1_000_000,
-        "validate_every": 1_000_000_000,
-        "validation_series": 64 * ranks,
-        "max_minutes": seconds / 60,
-        "launcher": "horovodrun" if ranks > 1 else "in_process",
-    }
+    settings = {"ranks": ranks, "launcher": "horovodrun" if ranks > 1 else "in_process", **more}
+    if seconds is not None:
+        settings |= {
+            "batch_size": training.batch_size * ranks,
+            "epochs": 1_000_000,
+            "validate_every": 1_000_000_000,
+            "validation_series": 64 * ranks,
+            "max_minutes": seconds / 60,
+        }
     task = RankTask(spec, shared, origin, training.model_copy(update=settings), str(folder), {}, threads=1)
     if not Path(task.series).exists():
         Path(task.series).mkdir(parents=True)
@@ -268,7 +273,53 @@ def measure_memory(folder: Path, data: tuple, training: TrainingConfig, seconds:
         show(f"rank_memory_{count}_series", [rates([task]).memory], "MiB")
 
 
-MEASURES = {"scaling": measure_scaling, "crowded": measure_crowded, "plain": measure_plain, "memory": measure_memory}
+def held_out_wql(task: RankTask) -> float:
+    """WQL of a trained model over all series, in the horizon behind what training saw."""
+    from forecasting.models import artifact
+    from forecasting.models.build import build_model
+    from forecasting.training.loop import State, Trainer
+    from forecasting.training.ring import SingleRank
+    from forecasting.training.series_files import SeriesFiles
+    from forecasting.training.shard import Shard
+
+    spec, weights, _ = artifact.unpack(artifact.read_bytes(f"{task.folder}/{artifact.FILE}"))
+    shared = task.shared.of(spec.inputs)
+    with tempfile.TemporaryDirectory() as place:
+        shard = Shard(Path(place), spec, shared, task.origin + spec.horizon)
+        shard.fill(SeriesFiles(task.series).share(0, 1))
+        model = build_model(spec, shared, 1)
+        everything = task.config.model_copy(update={"validation_share": 1.0, "validation_series": shard.rows})
+        trainer = Trainer(model, shard, everything, SingleRank(), 1)
+        for average, weight in zip(trainer.averages, weights, strict=True):
+            average.assign(weight)
+        state = State()
+        trainer.validate(state, lambda message: None)
+    return state.best
+
+
+def measure_learnt(folder: Path, data: tuple, training: TrainingConfig, seconds: float, repeats: int) -> None:
+    """What one, two and four ranks have learnt with the same effective batch, several seeds each: WQL on what none has seen."""
+    found: dict[int, list[float]] = {1: [], 2: [], 4: []}
+    for seed in SEEDS:
+        for ranks, told in found.items():
+            task = task_of(folder / f"learnt{ranks}", data, training, ranks, None, seed=seed, max_minutes=60)
+            if started(task, 0).wait():
+                raise RuntimeError(f"A rank failed; see {task.folder}")
+            told.append(held_out_wql(task))
+    for ranks, told in found.items():
+        show(f"wql_of_{ranks}_ranks", told, "on the held-out horizon")
+        print(
+            f"figure wql_of_{ranks}_ranks_mean {statistics.mean(told):.4f} standard deviation {statistics.stdev(told):.4f}"
+        )
+
+
+MEASURES = {
+    "scaling": measure_scaling,
+    "crowded": measure_crowded,
+    "plain": measure_plain,
+    "memory": measure_memory,
+    "learnt": measure_learnt,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -63,10 +63,11 @@ class Befall(threading.Thread):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, spark):
-    """Weights of a training that nothing befell; every launcher's are the same (see test_launchers)."""
+    """Weights of a training that nothing befell, every launcher's being the same (see test_launchers), and its seconds."""
     task = small_task(tmp_path_factory.mktemp("undisturbed") / "task", *LONG)
+    began = time.monotonic()
     launch(task, spark)
-    return weights_of(task)
+    return weights_of(task), time.monotonic() - began
 
 
 KILLED, HUNG = signal.SIGKILL, signal.SIGSTOP
@@ -87,12 +88,15 @@ def test_a_rank_is_lost_and_training_goes_on(tmp_path, spark, progress, shown, u
     task = small_task(tmp_path / "disturbed", f"training.launcher={launcher}", *LONG)
     befall = Befall(task, number, step=60)
     befall.start()
+    weights, seconds = undisturbed
+    began = time.monotonic()
     result = run_ranks(task, spark, progress)
+    print(f"{launcher}, {number.name}: {time.monotonic() - began - seconds:.0f} s lost; {result['began']}")
     TrainingWatch(task.reports, task.config, progress)()
     assert len(befall.befallen) == 1
     assert result["began"].startswith("resumed at step ") and int(result["began"].split()[-1]) >= 60
     assert "Training goes on from step" in shown.getvalue()
-    np.testing.assert_allclose(undisturbed, weights_of(task), atol=1e-5)
+    np.testing.assert_allclose(weights, weights_of(task), atol=1e-5)
     assert not psutil.pid_exists(befall.befallen[0])
     if (launcher, number) == ("spark", HUNG):  # of one that is killed Spark may end the others before they can tell
         assert "Training lost a rank: rank 1 on " in shown.getvalue()
@@ -120,7 +124,8 @@ def test_training_follows_the_places_that_there_are(tmp_path, spark, progress, s
     assert "1 of 2 ranks have a place" in shown.getvalue()
     assert "There are places for more ranks: training starts again with them from step " in shown.getvalue()
     assert result["began"].startswith("resumed at step ") and result["steps"] == read_report(task.reports, 0)["steps"]
-    assert np.linalg.norm(undisturbed - weights_of(task)) < 0.5 * np.linalg.norm(undisturbed)
+    weights, _ = undisturbed
+    assert np.linalg.norm(weights - weights_of(task)) < 0.5 * np.linalg.norm(weights)
     assert not artifact.exists(task.request)
 
 
