@@ -98,7 +98,7 @@ def trainer_of(
         shard = Shard(Path(folder), spec, shared.of(spec.inputs), origin)
         shard.fill(series.to_batches(max_chunksize=1_024))
         model = build_model(spec, shard.shared)
-        yield Trainer(model, shard, training.model_copy(update={"ranks": 1}), SingleRank(), 10_000)
+        yield Trainer(model, shard, training.model_copy(update={"ranks": 1}), SingleRank(), shard.rows)
 
 
 def steps_per_second(

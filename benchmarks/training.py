@@ -67,7 +67,7 @@ def task_of(
             "batch_size": training.batch_size * ranks,
             "epochs": 1_000_000,
             "validate_every": 1_000_000_000,
-            "validation_series": 64 * ranks,
+            "validation_series": 64,
             "max_minutes": seconds / 60,
         }
     task = RankTask(spec, shared, origin, training.model_copy(update=settings), str(folder), {}, threads=1)
@@ -289,7 +289,7 @@ def held_out_wql(task: RankTask) -> float:
         shard.fill(SeriesFiles(task.series).share(0, 1))
         model = build_model(spec, shared, 1)
         everything = task.config.model_copy(update={"validation_share": 1.0, "validation_series": shard.rows})
-        trainer = Trainer(model, shard, everything, SingleRank(), 1)
+        trainer = Trainer(model, shard, everything, SingleRank(), shard.rows)
         for average, weight in zip(trainer.averages, weights, strict=True):
             average.assign(weight)
         state = State()

@@ -13,6 +13,7 @@ from rich.console import Console
 
 LOG_SECONDS = 15  # between two lines of a stage in a log
 LIVE_SECONDS = 1  # between two looks on a terminal
+MEMORY_SHARE = 0.01  # of a core, at most, that looking at the memory takes: of large processes that is slow
 
 
 class Progress:
@@ -57,9 +58,12 @@ class Progress:
             live.start()
         started = shown = time.monotonic()
         try:
+            due = started
             while not stopped.wait(LIVE_SECONDS):
-                self.peak_memory = max(self.peak_memory, memory_gib())
                 now = time.monotonic()
+                if now >= due:
+                    self.peak_memory = max(self.peak_memory, memory_gib())
+                    due = now + (time.monotonic() - now) / MEMORY_SHARE
                 if live:
                     live.update(f"{name}  {now - started:.0f} s  {self._describe()}")
                 elif now - shown >= LOG_SECONDS and (text := self._describe()):

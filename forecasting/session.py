@@ -49,6 +49,8 @@ def build_session(config: Config, name: str) -> SparkSession:
     builder = SparkSession.builder.appName(f"forecasting-{name}")
     for key, value in (SETTINGS | DELTA_SETTINGS).items():
         builder = builder.config(key, value)
+    # Ranks that Spark has started wait for one another, by default for a year.
+    builder = builder.config("spark.barrier.sync.timeout", config.training.start_timeout)
     if config.spark.shuffle_partitions:
         builder = builder.config("spark.sql.shuffle.partitions", config.spark.shuffle_partitions)
     if _is_embedded():

@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession
 from forecasting.errors import TrainingError
 from forecasting.training.places import places_counted, ranks_with_a_place
 from forecasting.training.rank import RankTask, run_rank, train_in
+from forecasting.training.reports import fatal_fault
 from forecasting.training.ring import RingBroken, SingleRank
 
 
@@ -51,12 +52,14 @@ def _barrier_task(task: RankTask) -> Callable[[Iterator[pa.RecordBatch]], Iterat
         hosts = [info.address.rpartition(":")[0] for info in context.getTaskInfos()]
         if "gpu" in context.resources():
             os.environ["CUDA_VISIBLE_DEVICES"] = context.resources()["gpu"].addresses[0]
+        if fatal := fatal_fault(task.reports):  # of an attempt before this one, which Spark makes by itself
+            raise TrainingError(fatal)
         if len(hosts) == 1:
             run_rank(task, nullcontext(SingleRank()))
         else:
             from forecasting.training.horovod_ring import joined_ring
 
-            run_rank(task, joined_ring(rank, hosts, context.allGather, task.config))
+            run_rank(task, joined_ring(rank, hosts, context.allGather, task.config), rank)
         yield from batches
 
     return run

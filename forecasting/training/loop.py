@@ -54,8 +54,11 @@ class Checkpoints:
         told = {"step": state.step, "best": state.best, "history": state.history, "seconds": state.seconds}
         np.savez(buffer, **arrays, told=np.frombuffer(json.dumps(told).encode(), np.uint8))
         artifact.write_bytes(f"{self.folder}/step-{state.step:07d}.npz", buffer.getvalue())
-        for name in self._names()[:-2]:
-            artifact.delete(f"{self.folder}/{name}")
+        done = f"step-{state.step:07d}.npz"
+        kept = [name for name in self._names() if name <= done][-2:]
+        for name in self._names():
+            if name not in kept:  # older, or newer and not to be read, or training would have gone on from it
+                artifact.delete(f"{self.folder}/{name}")
 
     def load(self, variables: list, report: Callable[[dict], None]) -> State | None:
         """Fills the variables from the newest whole checkpoint; None if there is none. One that is not whole is reported."""
@@ -101,7 +104,7 @@ def fit(
             f"Training on {ring.size} ranks: expected at least one series on each, came {int(rows)} series in all. "
             "Use fewer training.ranks."
         )
-    trainer = Trainer(model, shard, config, ring, total_steps(int(rows), config))
+    trainer = Trainer(model, shard, config, ring, int(rows))
     state = trainer.resume(checkpoints, report)
     if state.step:
         report({"resumed": state.step, "steps": trainer.steps})
@@ -203,16 +206,18 @@ class Ahead:
 class Trainer:
     """The compiled steps of one rank."""
 
-    def __init__(self, model, shard: Shard, config: TrainingConfig, ring: Ring, steps: int) -> None:
-        self.model, self.shard, self.config, self.ring, self.steps = model, shard, config, ring, steps
+    def __init__(self, model, shard: Shard, config: TrainingConfig, ring: Ring, series: int) -> None:
+        self.model, self.shard, self.config, self.ring = model, shard, config, ring
+        self.steps = steps = total_steps(series, config)
         # Of a batch that ranks cannot share evenly some take a series more, which weighs as much as any other.
         begin, end = (config.batch_size * rank // ring.size for rank in (ring.rank, ring.rank + 1))
         self.batch_size, self.weight = end - begin, (end - begin) * ring.size / config.batch_size
         self.origins = min(config.origins_per_series, shard.spec.patches)
         self._loss = tf.constant(0.0)
         self._unusable, self._left_out = (tf.Variable(0, trainable=False) for _ in range(2))
-        share = math.ceil(config.validation_share * shard.rows)
-        shard.hold_out(max(1, min(share, config.validation_series // ring.size)), config.seed)
+        share = math.ceil(config.validation_share * series)
+        count = max(1, min(share, config.validation_series))
+        shard.hold_out(count, config.seed, begin=series * ring.rank // ring.size, series=series)
         warm_up = max(1, int(config.warmup_share * steps))
         peak = config.learning_rate * math.sqrt(config.batch_size / REFERENCE_BATCH)
         schedule = optimizers.schedules.CosineDecay(
@@ -275,7 +280,7 @@ class Trainer:
         self.model.set_weights([average.numpy() for average in self.averages])
         chosen, sums = self.shard.validation, np.zeros(2)
         count = len(chosen)
-        for rows in np.array_split(chosen, max(1, math.ceil(count / 512))):
+        for rows in np.array_split(chosen, math.ceil(count / 512)) if count else ():
             padded = np.resize(rows, min(count, 512))  # one shape for all batches; repeats count nothing
             batch = self.shard.validation_batch(padded)
             batch.counts[len(rows) :] = 0.0

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pyspark.sql import SparkSession
 
@@ -15,6 +15,7 @@ from forecasting.config import TrainingConfig
 from forecasting.errors import TrainingError
 from forecasting.models import artifact
 from forecasting.training.rank import RankTask
+from forecasting.training.ring import RingBroken
 
 EVERY = 3  # seconds between two counts
 
@@ -45,28 +46,34 @@ def ranks_with_a_place(config: TrainingConfig, spark: SparkSession) -> int:
 
 @contextmanager
 def places_counted(task: RankTask, spark: SparkSession, ranks: int) -> Iterator[None]:
-    """Within it, training with `training.fewest_ranks` follows the places: where there are fewer than ranks, the stage, which would wait
-    for more, is ended; where there are places for more ranks, these are asked to leave at a checkpoint."""
-    if task.config.fewest_ranks is None:
-        yield
-        return
-    tag, over = f"ranks-{uuid.uuid4().hex}", threading.Event()
+    """Within it, training follows the places: where there are fewer than ranks, the stage, which would wait for more without end, is
+    ended; where there are places for more ranks, these are asked to leave at a checkpoint.
+
+    Raises:
+        RingBroken: there are fewer places than ranks.
+    """
+    tag, over, fewer = f"ranks-{uuid.uuid4().hex}", threading.Event(), []
 
     def count() -> None:
         while not over.wait(EVERY):
-            found = places(spark)
-            if found < ranks:
-                spark.sparkContext.cancelJobsWithTag(tag)
-            elif min(found, task.config.ranks) > ranks and not artifact.exists(task.request):
-                artifact.write_bytes(task.request, b"")
+            with suppress(Exception):  # a count that fails, say for want of an answer of the storage, is made again
+                found = places(spark)
+                if found < ranks:
+                    fewer.append(found)
+                    spark.sparkContext.cancelJobsWithTag(tag)
+                elif min(found, task.config.ranks) > ranks and not artifact.exists(task.request):
+                    artifact.write_bytes(task.request, b"")
 
     counting = threading.Thread(target=count, daemon=True)
     spark.sparkContext.addJobTag(tag)
     counting.start()
     try:
         yield
+    except Exception as error:
+        if fewer:
+            raise RingBroken(f"Training lost a place: expected {ranks} tasks at once, came {fewer[-1]}.") from error
+        raise
     finally:
         over.set()
         counting.join()
         spark.sparkContext.removeJobTag(tag)
-        artifact.delete(task.request)

@@ -11,6 +11,7 @@ import pickle
 import shutil
 import sys
 import tempfile
+import traceback
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,7 @@ from forecasting.errors import ForecastingError
 from forecasting.models import artifact
 from forecasting.models.shared import SharedRows
 from forecasting.models.spec import ModelSpec
-from forecasting.training.reports import EVERY, Report, add_to_report, read_report, who_is_missing
+from forecasting.training.reports import EVERY, Report, add_to_report, own_host, read_report, who_is_missing
 from forecasting.training.ring import Ring, RingBroken
 from forecasting.training.series_files import SeriesFiles
 from forecasting.training.warm_start import take_over
@@ -91,27 +92,32 @@ class RankTask:
             artifact.delete_folder(folder)
 
 
-def run_rank(task: RankTask, joining: AbstractContextManager[Ring]) -> None:
+def run_rank(task: RankTask, joining: AbstractContextManager[Ring], rank: int = 0) -> None:
     """Joins the ring and trains in it. How it ended stands in the rank's report.
 
     Raises:
         TrainingError: the loss is no number, or a rank has no series.
         RingBroken: another rank is lost; it says which.
+        Exception: a fault of the code or of what it stands on.
     """
     from forecasting.models.build import use_threads
 
     use_threads(task.threads)
-    joined = None
     try:
         with joining as ring:
-            joined = ring
             train_in(ring, task)
     except RingBroken as error:
         missing = who_is_missing(task.reports, patience=max(2.5 * EVERY, task.config.rank_timeout / 2))
         told = f"Training lost a rank: {missing or 'all of them give signs of life'}. {error}"
-        if joined is not None:  # its report ended before what broke had this name
-            add_to_report(task.reports, joined.rank, {"failed": told, "again": True})
+        add_to_report(task.reports, rank, task.config.ranks, {"failed": told, "again": True})
         raise RingBroken(told) from error
+    except Exception as error:
+        own = isinstance(error, ForecastingError)
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        kind = f"{type(error).__name__} at {at.filename}:{at.lineno}"
+        told = str(error) if own else f"Training: rank {rank} on {own_host()} failed by {kind}: {error}"
+        add_to_report(task.reports, rank, task.config.ranks, {"failed": told, "again": isinstance(error, OSError)})
+        raise
 
 
 def train_in(ring: Ring, task: RankTask) -> None:
@@ -131,13 +137,15 @@ def train_in(ring: Ring, task: RankTask) -> None:
                 shared = task.shared.of(task.spec.inputs)
                 shard = Shard(folder, task.spec, shared, task.origin)
                 shard.fill(SeriesFiles(task.series).share(ring.rank, ring.size))
+                shutil.rmtree(folder, ignore_errors=True)  # mapped files stay until the process ends, however it does
                 # Each rank starts from weights of its own; the broadcast of rank 0's makes them equal.
                 model = build_model(task.spec, shared, task.config.seed + ring.rank)
                 if task.parent and ring.rank == 0:
                     take_over(model, task.spec, task.parent)
                 report({"weights_at_start": digest(model)})
                 fewer = ring.size < task.config.ranks
-                asked = partial(artifact.exists, task.request) if fewer and ring.rank == 0 else None
+                follows = fewer and ring.rank == 0 and task.config.launcher == "spark"
+                asked = partial(_asked_to_leave, task) if follows else None
                 with Tracing(task.traces, task.config.trace_steps, ring) as tracing:
                     checkpoints = Checkpoints(task.checkpoints)
                     state = fit(model, shard, task.config, ring, checkpoints, report, asked, tracing.step)
@@ -167,6 +175,13 @@ def train_in(ring: Ring, task: RankTask) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _asked_to_leave(task: RankTask) -> bool:
+    try:
+        return artifact.exists(task.request)
+    except OSError:  # storage that does not answer asks for nothing
+        return False
+
+
 def digest(model) -> str:
     """Fingerprint of a model's weights."""
     return hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in model.get_weights())).hexdigest()[:12]
@@ -183,7 +198,7 @@ def main() -> None:
     if "HOROVOD_RANK" in os.environ:
         from forecasting.training.horovod_ring import launched_ring
 
-        run_rank(task, launched_ring(task.config.compression))
+        run_rank(task, launched_ring(task.config.compression), int(os.environ["HOROVOD_RANK"]))
     else:
         run_rank(task, nullcontext(SingleRank()))
 

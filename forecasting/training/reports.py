@@ -71,10 +71,16 @@ def read_report(folder: str, rank: int) -> dict[str, Any] | None:
         return None
 
 
-def add_to_report(folder: str, rank: int, message: dict[str, Any]) -> None:
-    """Adds to what a rank said last, once its `Report` has ended."""
-    report = (read_report(folder, rank) or {"rank": rank}) | message
+def add_to_report(folder: str, rank: int, ranks: int, message: dict[str, Any]) -> None:
+    """Adds to what a rank said last, once its `Report` has ended or where there was none."""
+    report = (read_report(folder, rank) or Report(folder, rank, ranks).now | {"alive": time.time()}) | message
     artifact.write_bytes(f"{folder}/{_name(rank)}", json.dumps(report).encode())
+
+
+def fatal_fault(folder: str) -> str | None:
+    """What a rank says of a fault that another attempt would not mend; None if none does."""
+    told = (r["failed"] for r in read_reports(folder).values() if "failed" in r and not r["again"])
+    return next(told, None)
 
 
 def clear_reports(folder: str) -> None:
@@ -88,17 +94,31 @@ def _name(rank: int) -> str:
 
 
 def who_is_missing(folder: str, patience: float) -> str:
-    """Which ranks are gone, gave no sign of life for some seconds, or are behind the others; empty where all are well."""
-    reports, now = read_reports(folder), time.time()
-    going = [report for report in reports.values() if "ended" not in report]
-    furthest = max((report.get("step", 0) for report in going), default=0)
-    for lost in (_is_gone, lambda r: now - r["alive"] > patience, lambda r: r.get("step", 0) < furthest):
+    """Which ranks are gone, gave no sign of life for some seconds, or are behind the others; empty where all are well. Takes some seconds
+    where it is none of the first two: until all that live have told where they stand."""
+    going, now = _going(folder), time.time()
+    for lost in (_is_gone, lambda r: now - r["alive"] > patience):
         if found := [report for report in going if lost(report)]:
-            return ", ".join(
-                f"rank {r['rank']} on {r['host']}, last sign {now - r['alive']:.0f} s ago, at step {r.get('step', 0)}"
-                for r in found
-            )
-    return ""
+            return _named(found)
+    time.sleep(EVERY + 1)
+    going = _going(folder)
+    furthest = max((report.get("step", 0) for report in going), default=0)
+    return _named([report for report in going if report.get("step", 0) < furthest])
+
+
+def _going(folder: str) -> list[dict[str, Any]]:
+    """Reports of the ranks of this start that have not ended."""
+    reports = read_reports(folder)
+    ranks = reports[0]["ranks"] if 0 in reports else len(reports)
+    return [report for report in reports.values() if "ended" not in report and report["rank"] < ranks]
+
+
+def _named(reports: list[dict[str, Any]]) -> str:
+    now = time.time()
+    return ", ".join(
+        f"rank {r['rank']} on {r['host']}, last sign {now - r['alive']:.0f} s ago, at step {r.get('step', 0)}"
+        for r in reports
+    )
 
 
 def _is_gone(report: dict[str, Any]) -> bool:

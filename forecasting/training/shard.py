@@ -60,9 +60,18 @@ class Shard:
         if self.rows:
             self._block = Block(**{name: self._map(name) for name in names})
 
-    def hold_out(self, count: int, seed: int) -> None:
-        """Draws the series by whose last horizon training is judged, and which it does not see of them: `validation`, rows."""
-        self.validation = np.sort(np.random.default_rng(seed).permutation(self.rows)[:count])
+    def hold_out(self, count: int, seed: int, begin: int = 0, series: int | None = None) -> None:
+        """Draws the series by whose last horizon training is judged, and which it does not see of them: `validation`, the rows that
+        this shard has of them.
+
+        They are drawn from the series of all ranks, so that they are the same whatever the number of ranks is, and a training that goes on
+        with more or fewer of them is judged as it was.
+
+        Args:
+            count: series to draw. begin: series of the shards before this one. series: of all shards; None: this is all.
+        """
+        drawn = np.sort(np.random.default_rng(seed).permutation(self.rows if series is None else series)[:count])
+        self.validation = drawn[(drawn >= begin) & (drawn < begin + self.rows)] - begin
 
     def _map(self, name: str) -> np.ndarray:
         shape, dtype = block_shapes(self.spec, self.width)[name]

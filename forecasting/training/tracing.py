@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import tensorflow as tf
@@ -37,16 +38,19 @@ class Tracing:
     def __enter__(self) -> Tracing:
         return self
 
-    def __exit__(self, *of_error: object) -> None:
-        self._stop()
+    def __exit__(self, kind: type | None, *of_error: object) -> None:
+        with suppress(Exception) if kind else nullcontext():  # what ended training is worth more than its traces
+            self._stop()
 
     def _stop(self) -> None:
         if self._at is None:
             return
-        tf.profiler.experimental.stop()
-        self._ring.stop_timeline()
-        for file in sorted(self._at.rglob("*")):
-            if file.is_file():
-                artifact.write_bytes(f"{self._folder}/{file.relative_to(self._at).as_posix()}", file.read_bytes())
-        shutil.rmtree(self._at)
-        self._at = None
+        at, self._at = self._at, None
+        try:
+            tf.profiler.experimental.stop()
+            self._ring.stop_timeline()
+            for file in sorted(at.rglob("*")):
+                if file.is_file():
+                    artifact.write_bytes(f"{self._folder}/{file.relative_to(at).as_posix()}", file.read_bytes())
+        finally:
+            shutil.rmtree(at)

@@ -12,7 +12,6 @@ from datetime import date
 from importlib.metadata import version
 from typing import Any
 
-from pyspark.errors import PythonException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -27,7 +26,7 @@ from forecasting.periods import position
 from forecasting.progress import Progress
 from forecasting.training.launchers import launch
 from forecasting.training.rank import RankTask
-from forecasting.training.reports import clear_reports, read_reports, who_is_missing
+from forecasting.training.reports import clear_reports, fatal_fault, read_reports, who_is_missing
 from forecasting.training.ring import RingBroken
 from forecasting.training.series_files import lay_out
 from forecasting.training.specification import specify
@@ -96,17 +95,16 @@ def run_ranks(task: RankTask, spark: SparkSession, progress: Progress) -> dict[s
     restarts_left = task.config.restarts
     while True:
         clear_reports(task.reports)
+        artifact.delete(task.request)  # of a driver that was killed
         try:
             launch(task, spark)
         except Exception as error:
             # What a rank says of itself is clearer than what its launcher makes of it.
+            if fatal := fatal_fault(task.reports):
+                raise TrainingError(fatal) from error
             failed = [report for report in read_reports(task.reports).values() if "failed" in report]
-            if fatal := [report["failed"] for report in failed if not report["again"]]:
-                raise TrainingError(fatal[0]) from error
             if isinstance(error, TrainingError) and not isinstance(error, RingBroken) and not failed:
                 raise
-            if not failed and (isinstance(error, PythonException) or task.config.launcher == "in_process"):
-                raise  # a fault of the code, and no rank that was lost
             lost = failed[0]["failed"] if failed else _lost_rank(task, error)
             if not restarts_left:
                 raise TrainingError(
@@ -118,12 +116,13 @@ def run_ranks(task: RankTask, spark: SparkSession, progress: Progress) -> dict[s
         reports = read_reports(task.reports)
         if "left" not in reports[0]:
             break
-        progress.say(
-            f"  There are places for more ranks: training starts again with them from step {reports[0]['left']}."
-        )
+        progress.say("  There are places for more ranks: training starts again with them from its last checkpoint.")
     ended = [reports[rank].get("weights_at_end") for rank in range(reports[0]["ranks"])]
     if len(set(ended)) > 1:
         artifact.delete(f"{task.folder}/{artifact.FILE}")
+        artifact.delete_folder(
+            task.checkpoints
+        )  # or another run would go on from the last one, with the weights of rank 0
         raise TrainingError(
             "Training: expected all ranks to end with the same weights, came different ones, so gradients were not averaged. "
             "Check that every worker has the same versions of Horovod, TensorFlow and Keras."
@@ -136,7 +135,8 @@ def run_ranks(task: RankTask, spark: SparkSession, progress: Progress) -> dict[s
 def _lost_rank(task: RankTask, error: Exception) -> str:
     """What can be said of a rank that was lost before any other could tell."""
     missing = who_is_missing(task.reports, task.config.rank_timeout)
-    return f"Training lost a rank: {missing or next(iter(str(error).strip().splitlines()), type(error).__name__)}."
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.strip().startswith("at ")]
+    return f"Training lost a rank: {missing or ' '.join(lines[-3:]) or type(error).__name__}."
 
 
 def rank_threads(df: DataFrame, config: Config) -> int:

@@ -205,5 +205,7 @@ def test_a_host_is_cut_off_training_goes_on_with_the_other_and_takes_the_first_b
         told, _ = process.communicate(timeout=400)
         assert process.returncode == 0, log.read_text()[-4000:]
     print(f"went on alone {alone:.0f} s after the cut, together {together:.0f} s after its end; {told}")
-    assert json.loads(told.splitlines()[-1])["ranks"] == 2
+    result = json.loads(told.splitlines()[-1])
+    assert result["ranks"] == 2
+    assert result["began"].startswith("resumed at step ") and int(result["began"].split()[-1]) > reached
     assert np.isfinite(weights_of(task)).all()

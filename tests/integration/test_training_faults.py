@@ -18,10 +18,11 @@ from small_training import small_task, weights_of
 
 from forecasting.errors import TrainingError
 from forecasting.models import artifact
+from forecasting.models.build import build_model
 from forecasting.progress import Progress
 from forecasting.training.horovod_ring import settings_of_ranks
 from forecasting.training.launchers import launch
-from forecasting.training.reports import read_report
+from forecasting.training.reports import Report, read_report
 from forecasting.training.train import run_ranks
 from forecasting.training.watch import TrainingWatch
 
@@ -125,7 +126,9 @@ def test_training_follows_the_places_that_there_are(tmp_path, spark, progress, s
     assert "There are places for more ranks: training starts again with them from step " in shown.getvalue()
     assert result["began"].startswith("resumed at step ") and result["steps"] == read_report(task.reports, 0)["steps"]
     weights, _ = undisturbed
-    assert np.linalg.norm(weights - weights_of(task)) < 0.5 * np.linalg.norm(weights)
+    shared = task.shared.of(task.spec.inputs)
+    began = np.concatenate([each.ravel() for each in build_model(task.spec, shared, task.config.seed).get_weights()])
+    assert np.linalg.norm(weights - weights_of(task)) < 0.5 * np.linalg.norm(weights - began)
     assert not artifact.exists(task.request)
 
 
@@ -152,6 +155,32 @@ def test_a_rank_that_lives_but_does_nothing_is_waited_for_no_longer_than_the_tim
     told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
     assert "met" not in told
     assert "[0]<stdout>:broken:" in told and "[1]<stdout>:broken:" in told
+
+
+def test_a_fault_that_another_start_would_not_mend_is_told_as_such(tmp_path, spark, progress, shown):
+    task = small_task(tmp_path / "broken", "training.ranks=1", *LONG[1:])
+    (tmp_path / "broken" / "series" / "part-00001.parquet").write_bytes(b"not a table")
+    with pytest.raises(TrainingError, match=r"rank 0 on \S+ failed by ArrowInvalid at .*magic bytes"):
+        run_ranks(task, spark, progress)
+    assert "starts again" not in shown.getvalue()
+
+
+def test_ranks_that_end_with_other_weights_leave_nothing_that_another_run_would_take_for_good(
+    tmp_path, spark, progress, monkeypatch
+):
+    task = small_task(tmp_path / "differ", *LONG)
+
+    def launched(task, spark):
+        for rank in range(2):
+            with Report(task.reports, rank, 2) as report:
+                report({"weights_at_start": str(rank), "weights_at_end": str(rank), "ended": True})
+        artifact.write_bytes(f"{task.folder}/{artifact.FILE}", b"of rank 0")
+        artifact.write_bytes(f"{task.checkpoints}/step-0000150.npz", b"of rank 0")
+
+    monkeypatch.setattr("forecasting.training.train.launch", launched)
+    with pytest.raises(TrainingError, match="expected all ranks to end with the same weights"):
+        run_ranks(task, spark, progress)
+    assert not artifact.exists(f"{task.folder}/{artifact.FILE}") and not artifact.list_files(task.checkpoints)
 
 
 @pytest.mark.slow

@@ -111,7 +111,7 @@ class Meeting:
 def test_two_ranks_that_had_ended_but_for_the_artifact_end_again_together(shard, tmp_path):
     config, folder = training("training.batch_size=16", "training.ranks=2"), str(tmp_path / "checkpoints")
     steps = total_steps(2 * shard.rows, config)
-    trainer = Trainer(build_model(shard.spec, shard.shared, 1), shard, config, SingleRank(), steps)
+    trainer = Trainer(build_model(shard.spec, shard.shared, 1), shard, config, SingleRank(), shard.rows)
     best = [np.asarray(w) + 1 for w in trainer.model.get_weights()]
     Checkpoints(folder).save(State(step=steps, best=0.5, best_weights=best), trainer.variables)
     meeting = Meeting(2)
@@ -153,10 +153,17 @@ def test_a_checkpoint_cut_short_gives_way_to_the_one_before(shard, tmp_path):
     newest = sorted((tmp_path / "c").iterdir())[-1]
     assert len(list((tmp_path / "c").iterdir())) == 2
     newest.write_bytes(newest.read_bytes()[:1000])
-    trainer = Trainer(build_model(shard.spec, shard.shared, 2), shard, training(), SingleRank(), 12)
+    trainer = Trainer(build_model(shard.spec, shard.shared, 2), shard, training(), SingleRank(), shard.rows)
     seen = []
     assert trainer.resume(checkpoints, seen.append).step == 8
     assert seen == [{"unreadable": newest.name}]
+
+
+def test_a_checkpoint_that_cannot_be_read_gives_way_to_those_written_after_it(shard, tmp_path):
+    folder = tmp_path / "c"
+    artifact.write_bytes(f"{folder}/step-0000099.npz", b"garbage")
+    trained(shard, folder)
+    assert artifact.list_files(str(folder)) == ["step-0000008.npz", "step-0000012.npz"]
 
 
 def test_no_series_is_a_clear_error(tmp_path):
@@ -192,7 +199,7 @@ def test_a_step_whose_gradients_are_no_numbers_is_left_out(tmp_path):
     shard = Shard(tmp_path, small_spec(), small_shared(), ORIGIN)
     shard.fill([with_demand_of(small_sequences(), 1, np.nan)])
     model, seen = build_model(shard.spec, shard.shared, 1), []
-    shard.hold_out = lambda count, seed: setattr(shard, "validation", np.arange(1, 8))
+    shard.hold_out = lambda count, seed, begin, series: setattr(shard, "validation", np.arange(1, 8))
     state = fit(model, shard, training(), SingleRank(), Checkpoints(str(tmp_path / "c")), seen.append)
     assert (
         0 < [message["left_out"] for message in seen if "left_out" in message][-1] <= 4
@@ -249,7 +256,8 @@ def test_checkpoints_come_by_minutes_too(shard, tmp_path, monkeypatch):
 def test_ranks_that_cannot_share_a_batch_evenly_weigh_its_series_alike(shard):
     config = training("training.batch_size=8", "training.ranks=3")
     trainers = [
-        Trainer(build_model(shard.spec, shard.shared, 1), shard, config, Meeting(3).ring(r), 9) for r in range(3)
+        Trainer(build_model(shard.spec, shard.shared, 1), shard, config, Meeting(3).ring(r), 3 * shard.rows)
+        for r in range(3)
     ]
     assert [trainer.batch_size for trainer in trainers] == [2, 3, 3]
     # The mean over ranks of what each makes of its own batch counts every series of the whole batch once.

@@ -49,6 +49,20 @@ def test_training_sees_nothing_behind_its_end_and_no_target_of_a_validation_wind
     assert reached > 0  # all other series are learnt from up to the end
 
 
+def test_the_series_held_out_are_the_same_for_any_number_of_ranks(tmp_path):
+    batch = small_sequences()
+    whole = filled(make(tmp_path / "whole"), batch)
+    whole.hold_out(6, seed=2)
+    for ranks in (2, 3, 5):
+        found = []
+        for rank in range(ranks):
+            begin, end = (24 * r // ranks for r in (rank, rank + 1))
+            part = filled(make(tmp_path / f"{rank}-of-{ranks}"), batch.slice(begin, end - begin))
+            part.hold_out(6, seed=2, begin=begin, series=24)
+            found += [begin + row for row in part.validation]
+        assert found == list(whole.validation)
+
+
 def test_validation_is_the_last_horizon_before_the_end_of_training(tmp_path):
     shard, batch = filled(tmp_path, small_sequences()), small_sequences()
     validation = shard.validation_batch(np.arange(24))
