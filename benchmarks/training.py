@@ -3,7 +3,7 @@ one another and beside a plain TensorFlow loop; the memory of a rank as the seri
 
 make bench-training ARGS="--folder DIR --set source.dataset=m5 --set source.path=FOLDER"
 make bench-training                    # 150 items of The Complete Journey
-... --parts scaling                    # or: crowded, plain, memory, learnt
+... --parts scaling                    # or: crowded, plain, memory, learnt, input, all-reduce
 
 Settings are those of `make bench-accuracy`, whose tables in DIR are used if they are there. Every rank draws as many series a step as
 `training.batch_size` says, whatever their number (weak scaling); in the part learnt all ranks together do.
@@ -36,7 +36,7 @@ from forecasting.runtime import add_options, friendly_errors, start_run
 from forecasting.training.rank import RankTask
 from forecasting.training.reports import clear_reports, read_report
 
-PARTS = ("scaling", "crowded", "plain", "memory", "learnt")
+PARTS = ("scaling", "crowded", "plain", "memory", "learnt", "input", "all-reduce")
 SEEDS = (1, 2, 3)  # of the part learnt
 SETTLED = 10  # seconds after a rank's first report from which time is taken
 AT_ONCE = 64  # input batches of the plain loop, made before it begins
@@ -199,10 +199,7 @@ def plain_rate(folder: str, seconds: float) -> float:
 def plain_in_own_process(task: RankTask, seconds: float) -> float:
     """`plain_rate` in a process of its own on the first core."""
     code = f"from benchmarks.training import plain_rate; print('origins', plain_rate({task.folder!r}, {seconds!r}))"
-    command = ["taskset", "-c", "0", sys.executable, "-c", code]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return float(next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("origins ")))
+    return told_by(["taskset", "-c", "0", sys.executable, "-c", code], "origins")[0][0]
 
 
 def generated(folder: Path, task: RankTask, series: pa.Table, count: int) -> None:
@@ -313,12 +310,89 @@ def measure_learnt(folder: Path, data: tuple, training: TrainingConfig, seconds:
         )
 
 
+def input_rate(folder: str, seconds: float) -> float:
+    """Series a second of which one core makes training batches."""
+    from forecasting.training.loop import tensors
+    from forecasting.training.series_files import SeriesFiles
+    from forecasting.training.shard import Shard
+
+    task = RankTask.load(folder)
+    config = task.config
+    with tempfile.TemporaryDirectory() as place:
+        shard = Shard(Path(place), task.spec, task.shared.of(task.spec.inputs), task.origin)
+        shard.fill(SeriesFiles(task.series).share(0, 1))
+        steps, began = 0, 0.0
+        while not began or time.monotonic() - began < seconds:
+            rows = shard.training_rows(steps, config.batch_size, 1)
+            tensors(shard.training_batch(rows, np.random.default_rng(steps), config))
+            steps, began = (steps + 1, began) if began else (0, time.monotonic())
+        return steps * config.batch_size / (time.monotonic() - began)
+
+
+#: Milliseconds of an all-reduce of so many float32 in a ring whose ranks do nothing else, by HorovodRing.
+ALL_REDUCE = """
+import sys, time
+import tensorflow as tf
+from forecasting.training.horovod_ring import launched_ring
+with launched_ring() as ring:
+    for count in map(int, sys.argv[1:]):
+        average, gradients = tf.function(ring.average), [tf.ones(count)]
+        spent = []
+        for number in range(60):
+            ring.sum([0.0])  # so that no rank is late
+            began = time.perf_counter()
+            average(gradients)[0].numpy()
+            spent.append(time.perf_counter() - began)
+        if ring.rank == 0:
+            print("took", count, 1000 * sorted(spent)[30])
+"""
+
+
+def measure_input(folder: Path, data: tuple, training: TrainingConfig, seconds: float, repeats: int) -> None:
+    """How fast one core makes input."""
+    task = task_of(folder / "input", data, training, 1, seconds)
+    code = f"from benchmarks.training import input_rate; print('rate', input_rate({task.folder!r}, {seconds / 4!r}))"
+    command = ["taskset", "-c", "0", sys.executable, "-c", code]
+    told = [told_by(command, "rate")[0][0] for _ in range(repeats)]
+    show("input_series_per_second_of_a_core", told, "series/s")
+
+
+def measure_all_reduce(folder: Path, data: tuple, training: TrainingConfig, seconds: float, repeats: int) -> None:
+    """An all-reduce of two ranks on this machine, by the size of what is averaged."""
+    found: dict[int, list[float]] = {}
+    sizes = [str(count) for count in (1_000, 100_000, 1_000_000, 10_000_000)]
+    command = [
+        str(Path(sys.executable).with_name("horovodrun")),
+        "--gloo",
+        "-np",
+        "2",
+        sys.executable,
+        "-c",
+        ALL_REDUCE,
+    ]
+    for _ in range(repeats):
+        for count, spent in told_by([*command, *sizes], "took"):
+            found.setdefault(int(count), []).append(spent)
+    for count, told in found.items():
+        show(f"all_reduce_of_{count}_numbers", told, "ms")
+
+
+def told_by(command: Sequence[str], word: str) -> list[list[float]]:
+    """The numbers of the lines of a command's output that begin with a word."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    lines = (line.partition(f"{word} ")[2] for line in done.stdout.splitlines() if f"{word} " in line)
+    return [[float(number) for number in line.split()] for line in lines]
+
+
 MEASURES = {
     "scaling": measure_scaling,
     "crowded": measure_crowded,
     "plain": measure_plain,
     "memory": measure_memory,
     "learnt": measure_learnt,
+    "input": measure_input,
+    "all-reduce": measure_all_reduce,
 }
 
 

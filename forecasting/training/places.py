@@ -71,7 +71,7 @@ def places_counted(task: RankTask, spark: SparkSession, ranks: int) -> Iterator[
         yield
     except Exception as error:
         if fewer:
-            raise RingBroken(f"Training lost a place: expected {ranks} tasks at once, came {fewer[-1]}.") from error
+            raise RingBroken(f"expected places for {ranks} ranks, came {fewer[-1]}") from error
         raise
     finally:
         over.set()
