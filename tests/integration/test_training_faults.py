@@ -114,14 +114,14 @@ def test_training_follows_the_places_that_there_are(tmp_path, spark, progress, s
         if "step" in report:
             seen.append((report["ranks"], report["step"]))
         with_two = [step for ranks, step in seen if ranks == 2]
-        return 2 if seen and (not with_two or max(with_two) < 250) else 1
+        return 2 if seen and (not with_two or max(with_two) < 150) else 1
 
     watch = TrainingWatch(task.reports, task.config, progress)
     monkeypatch.setattr("forecasting.training.places.places", places)
     monkeypatch.setattr("forecasting.training.places.EVERY", 0.05)
     result = run_ranks(task, spark, progress)
     order = [ranks for number, (ranks, _) in enumerate(seen) if number == 0 or seen[number - 1][0] != ranks]
-    assert order[:3] == [1, 2, 1]
+    assert order[:2] == [1, 2] and result["ranks"] == 1
     assert "1 of 2 ranks have a place" in shown.getvalue()
     assert "There are places for more ranks: training starts again with them" in shown.getvalue()
     assert "Training lost a rank: expected places for 2 ranks, came 1. Training starts again" in shown.getvalue()
