@@ -33,6 +33,7 @@ from benchmarks.accuracy import configuration
 from benchmarks.throughput import training_data
 from forecasting.config import TrainingConfig
 from forecasting.runtime import add_options, friendly_errors, start_run
+from forecasting.training.horovod_ring import settings_of_ranks
 from forecasting.training.rank import RankTask
 from forecasting.training.reports import clear_reports, read_report
 
@@ -90,7 +91,8 @@ def started(task: RankTask, core: int) -> subprocess.Popen:
         own = [str(Path(sys.executable).with_name("horovodrun")), "--gloo", "-np", str(task.config.ranks)]
         command = [*own, *command]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, **quiet)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | settings_of_ranks(task.config)
+    return subprocess.Popen(command, env=environment, **quiet)
 
 
 def rates(tasks: Sequence[RankTask]) -> Rates:
