@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, value, meaning in (
         ("fixed", 1.1, "ms of a step whatever its batch"),
         ("series", 0.0064, "ms a series"),
-        ("input", 20_000, "series/s that a rank's host makes"),
+        ("input", 14_200, "series/s that a rank's host makes"),
         ("megabytes", 1.4, "of gradients"),
         ("bandwidth", 12.5, "GB/s between two nodes"),
         ("latency", 0.02, "ms of a message"),
