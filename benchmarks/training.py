@@ -227,9 +227,8 @@ def measure_scaling(folder: Path, data: tuple, training: TrainingConfig, seconds
     """One rank alone, two that do not speak with one another, and two in a ring; in turn, so that all see the same machine."""
     one, both, ring = [], [], []
     for _ in range(repeats):
-        alone = task_of(folder / "alone", data, training, 1, seconds)
-        one.append(rates([alone]))
-        both.append(rates([alone, task_of(folder / "beside", data, training, 1, seconds)]))
+        one.append(rates([task_of(folder / "alone", data, training, 1, seconds)]))
+        both.append(rates([task_of(folder / name, data, training, 1, seconds) for name in ("alone", "beside")]))
         ring.append(rates([task_of(folder / "ring", data, training, 2, seconds)]))
     show("one_rank", [r.origins for r in one], "origins/s")
     show("two_apart", [r.origins for r in both], "origins/s")
