@@ -220,12 +220,12 @@ def setting(text: str) -> tuple[str, object]:
         return name, value
 
 
+def listed(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
 def options_of(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-
-    def listed(text: str) -> list[str]:
-        return [name for name in text.split(",") if name]
-
     parser.add_argument("--input", type=Path, required=True, help="a Parquet file or a folder of them")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--model", choices=MODELS, required=True)

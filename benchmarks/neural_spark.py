@@ -21,11 +21,7 @@ from neuralforecast import DistributedConfig, NeuralForecast
 from neuralforecast.losses.pytorch import MQLoss
 from pyspark.sql import SparkSession
 
-from benchmarks.neural_peers import CONTEXT, FREQUENCY, MODELS, SETTINGS, calendar, read_series, read_static
-
-
-def listed(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
+from benchmarks.neural_peers import CONTEXT, FREQUENCY, MODELS, SETTINGS, calendar, listed, read_series, read_static
 
 
 def seconds_of(

@@ -31,35 +31,38 @@ class HorovodRing:
         self.rank, self.size, self.local_rank = hvd.rank(), hvd.size(), hvd.local_rank()
 
     # Ranks find each other's tensors by their names. The names are ours: those that TensorFlow gives depend on what a process
-    # has done before, and of Spark's Python processes one may be new and another have trained already.
+    # has done before, and of Spark's Python processes one may be new and another have trained already. They hold Horovod's name, since
+    # by it alone an error of TensorFlow tells that it came from the ring.
 
     def average(self, gradients: Sequence) -> Sequence:
         return self._hvd.grouped_allreduce(
             list(gradients),
             op=self._hvd.Average,
             compression=self._compression,
-            name="gradients",
+            name="HorovodAllreduce.gradients",
             ignore_name_scope=True,
         )
 
     def broadcast(self, variables: Sequence) -> None:
         import tensorflow as tf
 
+        # Keras 3 wraps its variables; Horovod knows only TensorFlow's own.
+        own = [getattr(variable, "value", variable) for variable in variables]
+
         @tf.function
         def take_those_of_rank_0() -> None:
-            for number, variable in enumerate(variables):
-                value = self._hvd.broadcast(variable, 0, name=f"variable.{number}", ignore_name_scope=True)
-                variable.assign(value)
+            for number, variable in enumerate(own):
+                name = f"HorovodBroadcast.variable.{number}"
+                variable.assign(self._hvd.broadcast(variable, 0, name=name, ignore_name_scope=True))
 
-        variables = [
-            getattr(v, "value", v) for v in variables
-        ]  # Keras 3 wraps them; Horovod knows only TensorFlow's own
         take_those_of_rank_0()
 
     def sum(self, values: Sequence[float]) -> np.ndarray:
         import tensorflow as tf
 
-        return self._hvd.allreduce(tf.constant(values, tf.float64), op=self._hvd.Sum, name="sum").numpy()
+        return self._hvd.allreduce(
+            tf.constant(values, tf.float64), op=self._hvd.Sum, name="HorovodAllreduce.sum"
+        ).numpy()
 
     def start_timeline(self, path: str) -> None:
         self._hvd.start_timeline(path, mark_cycles=False)
@@ -204,7 +207,7 @@ def _first_line(error: Exception) -> str:
 def settings_of_ranks(config: TrainingConfig) -> dict[str, str]:
     """The environment that lets no rank wait longer than `training.rank_timeout` seconds for another one, and a timeline be asked for.
 
-    Ranks ask one another for work every CYCLE milliseconds, not every one as Horovod does by itself: that takes a tenth of a core."""
+    Ranks ask one another for work every CYCLE milliseconds, not every one as Horovod does by itself: asking takes CPU from training."""
     return {
         "HOROVOD_CYCLE_TIME": os.environ.get("HOROVOD_CYCLE_TIME", CYCLE),
         "HOROVOD_GLOO_TIMEOUT_SECONDS": str(config.rank_timeout),

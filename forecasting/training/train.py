@@ -120,9 +120,8 @@ def run_ranks(task: RankTask, spark: SparkSession, progress: Progress) -> dict[s
     ended = [reports[rank].get("weights_at_end") for rank in range(reports[0]["ranks"])]
     if len(set(ended)) > 1:
         artifact.delete(f"{task.folder}/{artifact.FILE}")
-        artifact.delete_folder(
-            task.checkpoints
-        )  # or another run would go on from the last one, with the weights of rank 0
+        # Or another run would go on from the last of them, with the weights of rank 0.
+        artifact.delete_folder(task.checkpoints)
         raise TrainingError(
             "Training: expected all ranks to end with the same weights, came different ones, so gradients were not averaged. "
             "Check that every worker has the same versions of Horovod, TensorFlow and Keras."

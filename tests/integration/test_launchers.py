@@ -75,7 +75,11 @@ def test_what_runs_when_is_kept_on_request(tmp_path, spark):
     launch(task, spark)
     traces = Path(task.traces)
     timeline = json.loads((traces / "timeline.json").read_text())
-    gradients = {event["pid"] for event in timeline if event.get("args", {}).get("name", "").startswith("gradients")}
+    gradients = {
+        event["pid"]
+        for event in timeline
+        if event.get("args", {}).get("name", "").startswith("HorovodAllreduce.gradients")
+    }
     averaged = [event for event in timeline if event.get("name") == "ALLREDUCE" and event["pid"] in gradients]
     assert len(averaged) == 4 * len(gradients) > 0
     for rank in ("rank-0000", "rank-0001"):

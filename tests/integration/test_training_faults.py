@@ -133,9 +133,17 @@ def test_training_follows_the_places_that_there_are(tmp_path, spark, progress, s
     assert not artifact.exists(task.request)
 
 
+def told_by_two_ranks(code: str) -> str:
+    """What two processes print that horovodrun starts, and that wait four seconds for one another."""
+    waits = settings_of_ranks(small_config("training.rank_timeout=4").training)
+    command = [str(Path(sys.executable).with_name("horovodrun")), "--gloo", "-np", "2", sys.executable, "-c", code]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | waits
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
 #: A rank that lives and is reached, but is busy with something that does not end, say with storage that does not answer.
 BUSY = """
-import sys, time
+import time
 from forecasting.training.horovod_ring import launched_ring
 from forecasting.training.ring import RingBroken
 try:
@@ -150,11 +158,26 @@ except RingBroken as error:
 
 
 def test_a_rank_that_lives_but_does_nothing_is_waited_for_no_longer_than_the_time_out():
-    waits = small_config("training.rank_timeout=4").training
-    command = [str(Path(sys.executable).with_name("horovodrun")), "--gloo", "-np", "2", sys.executable, "-c", BUSY]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | settings_of_ranks(waits)
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
+    told = told_by_two_ranks(BUSY)
     assert "met" not in told
+    assert "[0]<stdout>:broken:" in told and "[1]<stdout>:broken:" in told
+
+
+#: An all-reduce that cannot be, whose error does not name Horovod by itself, as that of one whose connection breaks does not.
+UNLIKE = """
+import tensorflow as tf
+from forecasting.training.horovod_ring import launched_ring
+from forecasting.training.ring import RingBroken
+try:
+    with launched_ring() as ring:
+        tf.function(ring.average)([tf.ones(3 + ring.rank)])
+except RingBroken as error:
+    print("broken:", error)
+"""
+
+
+def test_whatever_befalls_an_averaging_of_gradients_breaks_the_ring():
+    told = told_by_two_ranks(UNLIKE)
     assert "[0]<stdout>:broken:" in told and "[1]<stdout>:broken:" in told
 
 

@@ -1,5 +1,6 @@
 """The loop on one rank: it learns, repeats, resumes to the same weights, and stops with a clear word."""
 
+import errno
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -213,6 +214,24 @@ def test_training_on_values_that_are_no_numbers_keeps_no_model(shard, tmp_path, 
         trained(shard, tmp_path / "c")
 
 
+def test_a_checkpoint_that_finds_no_room_is_told_and_training_goes_on(shard, tmp_path, monkeypatch):
+    seen, write = [], artifact.write_bytes
+
+    def full(path, content):
+        if "step-0000004" in path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(artifact, "write_bytes", full)
+    model = build_model(shard.spec, shard.shared, 1)
+    state = fit(model, shard, training(), SingleRank(), Checkpoints(str(tmp_path / "c")), seen.append)
+    assert [m["unsaved"] for m in seen if "unsaved" in m] == [
+        "checkpoint of step 4: [Errno 28] No space left on device"
+    ]
+    assert state.step == 12
+    assert artifact.list_files(str(tmp_path / "c")) == ["step-0000008.npz", "step-0000012.npz"]
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A folder on a disk of 4 MiB."""
@@ -225,7 +244,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_checkpoint_that_finds_no_room_is_told_and_training_goes_on(shard, small_disk):
+def test_a_checkpoint_that_finds_no_room_on_a_full_disk_leaves_no_piece_of_itself(shard, small_disk):
     other = small_disk / "other"
     other.write_bytes(bytes(4 * 2**20 - 8192))  # leaves two pages
     seen = []
