@@ -234,7 +234,8 @@ class Lake:
         """A few records as a frame with the columns and types of a table."""
         columns = TABLES[table].columns_with(self.config.forecast.quantile_columns)
         values = [tuple(record[column.name] for column in columns) for record in records]
-        return self.spark.createDataFrame(values, ", ".join(f"`{c.name}` {c.type}" for c in columns))
+        made = self.spark.createDataFrame(values, ", ".join(f"`{c.name}` {c.type}" for c in columns))
+        return made if records else made.limit(0)  # by which Spark knows that nothing is to be done for it
 
     def _save(self, df: DataFrame, contract: Table, mode: str, options: dict[str, str]) -> None:
         conforming = self._conform(df, contract)

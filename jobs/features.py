@@ -10,6 +10,7 @@ from forecasting.demand.location_days import idle_periods
 from forecasting.demand.stock import empty_periods
 from forecasting.demand.update import Basis
 from forecasting.errors import LakeError
+from forecasting.features import former
 from forecasting.features.behaviour import behaviour_lists
 from forecasting.features.calendar import calendar_features
 from forecasting.features.covariates import build_covariates, measured
@@ -33,21 +34,30 @@ def execute(run: Run) -> Figures:
     lineage = {"run_id": run.id, "data_version": basis.data_version}
     demand, products = lake.read("demand"), lake.read_or_empty("products")
     last_day = lake.read("location_days").agg(F.max("date").alias("day")).first()["day"]
-    axis = Axis(config.series.grain, last_whole(last_day, config.series.grain), config.forecast.horizon)
-    demand = demand.where(F.col("period_start") <= F.lit(axis.last))
+    grain, last = config.series.grain, last_whole(last_day, config.series.grain)
+    now = former.Basis.now(lake, config, last)
+    stays, since = former.what_stays(lake, now, grain)
+    axis = Axis(grain, last, config.forecast.horizon, since)
+    demand = demand.where(F.col("period_start") <= F.lit(last))
+    prices = category_prices(demand, products)
+    if since is not None:
+        demand = demand.where(F.col("period_start") >= F.lit(since))
+        known = lake.read("category_prices").where(F.col("period_start") < F.lit(since)).drop(*lineage)
+        prices = known.unionByName(category_prices(demand, products))
 
-    lake.write(with_lineage(category_prices(demand, products), **lineage), "category_prices")
-    history = histories(demand, axis.grain, demand.count())
+    lake.write(with_lineage(prices, **lineage), "category_prices")
+    history = histories(demand, grain, demand.count())
     with run.shuffling(lake.bytes_of("demand")):
-        sequences = build_sequences(history, facts(run, axis, demand), axis, config.demand)
-        lake.write(with_lineage(sequences, **lineage), "sequences")
+        sequences = build_sequences(history, facts(run, axis, demand), axis, config.demand, stays)
+        lake.write(with_lineage(sequences, **lineage), "sequences", note=now.note())
     write_covariates(run, axis, lineage)
     periods = write_calendars(run, axis, lineage)
-    return {"series": lake.read("sequences").count(), "periods": periods, "data_version": basis.data_version}
+    told = {"series": lake.read("sequences").count(), "periods": periods, "made_from": since or "the start"}
+    return told | {"data_version": basis.data_version}
 
 
 def facts(run: Run, axis: Axis, demand: DataFrame) -> Facts:
-    """What the sources say of series, beside their sales; `demand` up to the last period."""
+    """What the sources say of series, beside their sales; `demand` from `axis.since` up to the last period."""
     lake, series, products = run.lake, run.config.series, run.lake.read_or_empty("products")
     grain, level = series.grain, series.location_level
     location_days = lake.read("location_days")

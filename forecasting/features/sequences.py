@@ -21,6 +21,7 @@ from forecasting.demand.detection import infer_stock_outs
 from forecasting.demand.location_days import MISSING
 from forecasting.demand.regression import refit_every
 from forecasting.features.behaviour import BEHAVIOUR
+from forecasting.features.former import Former, with_former
 from forecasting.features.history import MEASURES
 from forecasting.features.plans import STRENGTHS, Spans
 from forecasting.features.prices import price_band
@@ -36,16 +37,23 @@ FEWEST_SALES = 8  # periods with sales below which nothing can be said of a seri
 
 @dataclass(frozen=True)
 class Axis:
-    """The periods of a run: their grain, the last one of the data, and how far known-future arrays reach past it."""
+    """The periods of a run: their grain, the last one of the data, how far known-future arrays reach past it, and the first day
+    from which values are made anew; None: all are."""
 
     grain: str
     last: date
     horizon: int
+    since: date | None = None
 
     @property
     def end(self) -> int:
         """Number of the last period of the data, as `periods.position` counts."""
-        return int(position(np.array([self.last], "datetime64[D]"), self.grain)[0])
+        return int(position(self.last, self.grain))
+
+    def kept(self, first: np.ndarray) -> np.ndarray:
+        """How many periods stay as they were, of series that begin with the periods of these numbers."""
+        since = first if self.since is None else position(self.since, self.grain)
+        return np.clip(since - first, 0, self.end - first + 1)
 
 
 @dataclass(frozen=True)
@@ -72,16 +80,19 @@ class Facts:
     out_of_stock: DataFrame
 
 
-def build_sequences(history: DataFrame, facts: Facts, axis: Axis, demand: DemandConfig) -> DataFrame:
+def build_sequences(history: DataFrame, facts: Facts, axis: Axis, demand: DemandConfig, former: DataFrame) -> DataFrame:
     """One row per series.
 
     Args:
-        history: as `history.histories` gives it.
+        history: as `history.histories` gives it, of demand from `axis.since` on. facts: groups and prices of categories from then on
+            suffice.
+        former: rows of `sequences` that begin before `axis.since`; none where all is made anew.
 
     Returns:
         Columns of `sequences` but lineage. What the dataset does not deliver is null.
     """
-    series = history
+    heads = former.select(*SERIES, *(F.col(name).alias(f"former_{name}") for name in ("first_period", "price_band")))
+    series = history.join(heads, on=list(SERIES), how="full_outer")
     for of_series in (facts.spans, facts.prices, facts.behaviour, facts.out_of_stock):
         series = series.join(of_series, on=list(SERIES), how="left")
     for of_places in (facts.place_spans, facts.idle, facts.places):
@@ -94,7 +105,7 @@ def build_sequences(history: DataFrame, facts: Facts, axis: Axis, demand: Demand
     spans = F.concat(F.coalesce("spans", none), F.coalesce("place_spans", none))
     calendar = F.coalesce("calendar", F.lit(facts.calendar))
     series = series.withColumns({"spans": spans, "calendar": calendar}).drop("place_spans")
-    dense = series.mapInArrow(_densify(axis, demand), _DENSE_SCHEMA)
+    dense = with_former(series, former).mapInArrow(_densify(axis, demand), _DENSE_SCHEMA)
     return dense.select(*(F.lit(axis.last).alias(c.name) if c.name == "last_period" else c.name for c in _COLUMNS))
 
 
@@ -107,7 +118,9 @@ def _with_price_band(series: DataFrame, category_prices: DataFrame) -> DataFrame
         "category", F.col("period_start").alias("first_period"), F.col("price").alias("_usual")
     )
     both = series.join(beside, on=["category", "first_period"], how="left")
-    return both.withColumn("price_band", price_band(price, F.col("_usual"))).drop("_usual")
+    begun = F.col("former_first_period").isNotNull()
+    band = F.when(begun, F.col("former_price_band")).otherwise(price_band(price, F.col("_usual")))
+    return both.withColumn("price_band", band).drop("_usual", "former_price_band")
 
 
 _COLUMNS = tuple(column for column in SEQUENCES.columns if column.name not in ("data_version", "run_id"))
@@ -127,35 +140,49 @@ def _densify(axis: Axis, demand: DemandConfig) -> Callable[[Iterator[pa.RecordBa
 
 def dense_batch(batch: pa.RecordBatch, axis: Axis, demand: DemandConfig) -> pa.RecordBatch:
     """Rows of series with lists of events to rows with arrays of periods: columns of `sequences` but last_period and lineage."""
-    first = position(batch["first_period"].to_numpy(zero_copy_only=False), axis.grain)
+    began = pc.coalesce(batch["former_first_period"], batch["first_period"])
+    first = position(began.to_numpy(zero_copy_only=False), axis.grain)
     lengths = axis.end - first + 1
-    past = _past(batch, first, lengths, axis.grain)
+    kept = np.where(batch["former_first_period"].is_valid(), axis.kept(first), 0)
+    former = Former(batch, kept, lengths)
+    past = _past(batch, first, lengths, axis.grain, former)
     cleaned = _cleaned(past["quantity"], past["state"], lengths, demand, SEASON[axis.grain])
     known = _known(batch, first, lengths + axis.horizon, axis.grain)
     columns = {
-        **{name: batch[name] for name in (*SERIES, "first_period", *ATTRIBUTES, *PLACE_ATTRIBUTES, "price_band")},
+        **{name: batch[name] for name in (*SERIES, *ATTRIBUTES, *PLACE_ATTRIBUTES, "price_band")},
+        "first_period": began,
         "length": pa.array(lengths, pa.int32()),
         **{name: lists(values, lengths) for name, values in (past | cleaned.arrays).items()},
         **_happened(batch["behaviour"], BEHAVIOUR, first, lengths, axis.grain),
-        **_happened(batch["of_item"], ("item_demand",), first, lengths, axis.grain),
-        **_happened(batch["of_category"], ("category_demand",), first, lengths, axis.grain),
+        **_happened(batch["of_item"], ("item_demand",), first, lengths, axis.grain, former),
+        **_happened(batch["of_category"], ("category_demand",), first, lengths, axis.grain, former),
         **known,
         "demand_class": pa.array(cleaned.classes, pa.string()),
     }
     return pa.RecordBatch.from_pydict({c.name: columns[c.name] for c in _COLUMNS if c.name != "last_period"})
 
 
-def _past(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str) -> dict[str, np.ndarray]:
-    sold = Ragged.of(batch["offset"], lengths)
-    offset = batch["offset"].flatten().to_numpy(zero_copy_only=False)
+def _past(
+    batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str, former: Former
+) -> dict[str, np.ndarray]:
+    sold, offset = _sales(batch, first, lengths, grain)
     quantity, revenue, discount = (
         sold.scatter(offset, batch[name].flatten().to_numpy(zero_copy_only=False)) for name in MEASURES
     )
-    price, share = price_and_discount(quantity, revenue, discount, lengths)
-    state = states(batch, first, lengths, grain)
+    seen, share = price_and_discount(quantity, revenue, discount)
+    price = last_seen(former.put("price", seen), lengths)
+    state = states(batch, first, lengths, grain, former)
     # The one part of the state that what came later never changes: it alone may reach a model.
     observed = np.isin(state, NO_RECORD, invert=True).astype(np.int8)
-    return {"quantity": quantity, "state": state, "observed": observed, "price": price, "discount": share}
+    kept = {"quantity": former.put("quantity", quantity), "discount": former.put("discount", share)}
+    return {**kept, "state": state, "observed": observed, "price": price}
+
+
+def _sales(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str) -> tuple[Ragged, np.ndarray]:
+    """Where rows of demand belong, and their periods since the first one of their series: [rows]."""
+    told = Ragged.of(batch["offset"], lengths)
+    since = position(batch["first_period"].to_numpy(zero_copy_only=False), grain) - first
+    return told, batch["offset"].flatten().to_numpy(zero_copy_only=False) + since[told.owner]
 
 
 def _known(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str) -> dict[str, pa.Array]:
@@ -197,19 +224,29 @@ def _map_of(arrays: Mapping[str, np.ndarray], lengths: np.ndarray) -> pa.MapArra
 
 
 def _happened(
-    events: pa.Array, names: Sequence[str], first: np.ndarray, lengths: np.ndarray, grain: str
+    events: pa.Array,
+    names: Sequence[str],
+    first: np.ndarray,
+    lengths: np.ndarray,
+    grain: str,
+    former: Former | None = None,
 ) -> dict[str, pa.Array]:
     """Values of events in every period that a series lives, 0 where there is none; null for series that have no events.
 
     Args:
         events: lists of structs with `period_start` and `names`.
+        former: what stays of these values; None if they are made anew.
     """
     flat, places = events.flatten(), Ragged.of(events, lengths)
     offset = position(flat.field("period_start").to_numpy(zero_copy_only=False), grain) - first[places.owner]
-    values = {name: flat.field(name).to_numpy(zero_copy_only=False).astype(np.float32) for name in names}
-    return {
-        name: _where(events.is_valid(), lists(places.scatter(offset, value), lengths)) for name, value in values.items()
-    }
+    found = {}
+    for name in names:
+        values = places.scatter(offset, flat.field(name).to_numpy(zero_copy_only=False).astype(np.float32))
+        given = events.is_valid()
+        if former is not None:
+            values, given = former.put(name, values), pc.or_(given, pa.array(former.given(name)))
+        found[name] = _where(given, lists(values, lengths))
+    return found
 
 
 def _where(given: pa.Array, values: pa.ListArray) -> pa.Array:
@@ -217,7 +254,7 @@ def _where(given: pa.Array, values: pa.ListArray) -> pa.Array:
     return pc.if_else(given, values, pa.nulls(len(values), values.type))
 
 
-def states(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str) -> np.ndarray:
+def states(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str, former: Former) -> np.ndarray:
     """State of every period, as codes of `State`; inferred stock-outs are none of them yet.
 
     A period with sales lines is sold, even where the location was to be closed. One whose stock was counted empty is out of
@@ -226,6 +263,7 @@ def states(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain:
     Args:
         batch: `offset`, `idle`, `out_of_stock`: what happened to each series.
         first: number of each series' first period, [series]. lengths: its periods, [series].
+        former: what the periods were that stay; of them it is kept which were sold.
 
     Returns:
         [sum(lengths)], int8.
@@ -236,8 +274,8 @@ def states(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain:
     offset = position(flat.field("period_start").to_numpy(zero_copy_only=False), grain) - first[places.owner]
     missing = pc.equal(flat.field("state"), MISSING).to_numpy(zero_copy_only=False).astype(bool)
     places.scatter(offset, np.where(missing, State.MISSING, State.CLOSED).astype(np.int8), state)
-    sold = Ragged.of(batch["offset"], lengths)
-    offset = batch["offset"].flatten().to_numpy(zero_copy_only=False)
+    state[former.put("state", np.full_like(state, State.ZERO)) == State.SOLD] = State.SOLD
+    sold, offset = _sales(batch, first, lengths, grain)
     sold.scatter(offset, np.full(len(offset), State.SOLD, np.int8), state)
     empty = batch["out_of_stock"]
     places = Ragged.of(empty, lengths)
@@ -277,26 +315,30 @@ def _cleaned(
 
 
 def price_and_discount(
-    quantity: np.ndarray, revenue: np.ndarray, discount: np.ndarray, lengths: np.ndarray
+    quantity: np.ndarray, revenue: np.ndarray, discount: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """List price per unit as last seen, and share of it taken off, per period.
-
-    Periods before the first sale with a price have price 0 (unknown); a period without sales keeps the price seen last
-    and has no discount.
+    """List price per unit and share of it taken off, of each period by itself; 0 without sales at a price.
 
     Args:
         quantity, revenue, discount: all series behind one another, [sum(lengths)].
-        lengths: periods of each series, [series].
 
     Returns:
         price, discount share: [sum(lengths)] each, float32.
     """
     listed = revenue + discount
-    seen = (quantity > 0) & (listed > 0)
-    price_now = np.divide(listed, quantity, out=np.zeros(len(quantity), np.float32), where=seen)
+    sold = (quantity > 0) & (listed > 0)
+    price = np.divide(listed, quantity, out=np.zeros(len(quantity), np.float32), where=sold)
+    share = np.divide(discount, listed, out=np.zeros(len(quantity), np.float32), where=sold)
+    return price.astype(np.float32), np.clip(share, 0.0, 1.0).astype(np.float32)
+
+
+def last_seen(price: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The price that was seen last, per period; 0 (unknown) before the first one.
+
+    Args:
+        price: all series behind one another, 0 where none was seen, [sum(lengths)]. lengths: periods of each series, [series].
+    """
     # The index of the last period with a price, running maximum within each series (each one starts below its own zero).
     start = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    last_seen = np.maximum.accumulate(np.where(seen, np.arange(len(quantity)), -1)) if len(quantity) else start
-    price = np.where(last_seen >= start, price_now[np.maximum(last_seen, 0)], 0.0)
-    share = np.divide(discount, listed, out=np.zeros(len(quantity), np.float32), where=seen)
-    return price.astype(np.float32), np.clip(share, 0.0, 1.0).astype(np.float32)
+    last = np.maximum.accumulate(np.where(price > 0, np.arange(len(price)), -1)) if len(price) else start
+    return np.where(last >= start, price[np.maximum(last, 0)], np.float32(0))

@@ -70,7 +70,9 @@ def network():
         yield
     finally:
         for number in range(len(HOSTS)):
-            subprocess.run(["ip", "link", "del", f"to-host{number}"], check=False)  # or it stays while a process is within
+            subprocess.run(
+                ["ip", "link", "del", f"to-host{number}"], check=False
+            )  # or it stays while a process is within
             subprocess.run(["ip", "netns", "del", f"host{number}"], check=False)
             shutil.rmtree(f"/etc/netns/host{number}", ignore_errors=True)
         subprocess.run(["ip", "link", "del", "hosts"], check=False)

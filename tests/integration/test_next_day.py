@@ -13,7 +13,7 @@ from pandas.testing import assert_frame_equal
 
 from forecasting.contracts import TABLES
 from forecasting.runtime import start_run
-from jobs import aggregate, ingest
+from jobs import aggregate, features, ingest
 
 START = date(2024, 1, 1)
 COLUMNS = {
@@ -40,23 +40,37 @@ def log(days: int, seed: int = 5) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["order", "sku", "shop", "day", "units", "paid"])
 
 
+def counts(*days: int) -> pd.DataFrame:
+    """Stock of an item that was counted empty on these days."""
+    return pd.DataFrame(
+        [("i1", "s0", START + timedelta(day), 0) for day in days], columns=["sku", "shop", "day", "units"]
+    )
+
+
 @pytest.fixture
 def shop(tmp_path, make_config, spark, monkeypatch):
     """Delivers lines as files, and carries out ingest and aggregate in a lake of a name."""
-    monkeypatch.setattr(ingest, "SOURCES", ("sales",))
-    (tmp_path / "raw").mkdir()
-    source = {
-        "path": "*.csv",
+    monkeypatch.setattr(ingest, "SOURCES", ("sales", "products", "stock"))
+    (tmp_path / "raw" / "sales").mkdir(parents=True)
+    lines = {
+        "path": "sales/*.csv",
         "format": "csv",
         "arrives": "stream",
         "columns": COLUMNS,
         "unique": ["order_id", "item_id", "sold_on"],
     }
+    products = {"path": "products.csv", "format": "csv", "columns": {"item_id": "sku", "category": "kind"}}
+    named = {"item_id": "sku", "location_id": "shop", "counted_on": "day", "on_hand": "units"}
+    stock = {"path": "stock.csv", "format": "csv", "columns": named}
     dataset = {"name": "shop", "description": "-", "settings": {"series": {"location_level": "location"}}}
-    (tmp_path / "shop.yml").write_text(json.dumps(dataset | {"sources": {"sales": source}}))  # JSON is YAML
+    sources = {"sales": lines, "products": products, "stock": stock}
+    (tmp_path / "shop.yml").write_text(json.dumps(dataset | {"sources": sources}))  # JSON is YAML
 
     def deliver(name: str, lines: pd.DataFrame) -> None:
         lines.to_csv(tmp_path / "raw" / f"{name}.csv", index=False)
+
+    deliver("products", pd.DataFrame({"sku": ["i0", "i1", "i2"], "kind": ["tea", "tea", "oil"]}))
+    deliver("stock", counts(7, 20, 120))
 
     def run_in(lake: str, *settings: str, jobs: Sequence[ModuleType] = (ingest, aggregate)) -> dict:
         own = (
@@ -79,11 +93,11 @@ def test_an_added_day_comes_to_what_a_full_run_comes_to(shop):
     lines = log(125)  # January to the fourth of May
     on = lines["day"].map(lambda day: (day - START).days)
     late = (lines.index % 50 == 7) & (on > 59)  # lines of March, April and May
-    deliver("first", lines[(on < 124) & ~late])
+    deliver("sales/first", lines[(on < 124) & ~late])
     assert run_in("grown")["months_written"] == "all months"
     assert run_in("grown")["months_written"] == 0  # nothing new
 
-    deliver("second", pd.concat([lines[(on == 124) | late], lines[on == 3]]))  # lines of January come again
+    deliver("sales/second", pd.concat([lines[(on == 124) | late], lines[on == 3]]))  # lines of January come again
     assert run_in("grown")["months_written"] == 3
     again = run_in("grown", "features.promotion_lead=3", jobs=[aggregate])
     assert again["months_written"] == 1  # no other line, but other data
@@ -94,3 +108,42 @@ def test_an_added_day_comes_to_what_a_full_run_comes_to(shop):
     assert table("full", "demand")["quantity"].sum() == lines["units"].sum()
     other = run_in("grown", "demand.returns=ignore", jobs=[aggregate])
     assert other["months_written"] == "all months"  # other settings change every month
+
+
+@pytest.mark.parametrize("grain", ["day", "week"])
+def test_sequences_of_an_added_day_come_to_what_a_full_run_comes_to(shop, grain):
+    deliver, run_in, table = shop
+    jobs, setting = (ingest, aggregate, features), f"series.grain={grain}"
+    lines = log(125)
+    on = lines["day"].map(lambda day: (day - START).days)
+    late = (lines.index % 50 == 7) & (on > 75)  # lines from the middle of March on
+    new = (lines["sku"] == "i2") & (lines["shop"] == "s0") & (on < 110)  # this one sells in April and May alone
+    deliver("sales/first", lines[(on < 124) & ~late & ~new])
+    assert run_in("grown", setting, jobs=jobs)["made_from"] == "the start"
+
+    def must_be_a_full_run(case: str) -> None:
+        assert run_in(case, setting, jobs=jobs)["made_from"] == "the start"
+        for name in ("category_prices", "sequences"):
+            assert_frame_equal(table("grown", name), table(case, name), check_exact=True, obj=f"{case}: {name}")
+
+    deliver("sales/second", lines[((on == 124) | late) & ~new])
+    # March of 2024 begins on a Friday.
+    march = {"day": date(2024, 3, 1), "week": date(2024, 3, 4)}[grain]
+    assert run_in("grown", setting, jobs=jobs)["made_from"] == march
+    must_be_a_full_run("late")
+    if grain == "day":
+        deliver("stock", counts(7, 50, 120))  # another day of January, and one of February
+        assert run_in("grown", setting, jobs=jobs)["made_from"] == START
+        must_be_a_full_run("counted")
+
+
+def test_sequences_are_made_from_the_start_where_what_they_rest_on_changed(shop):
+    deliver, run_in, _ = shop
+    deliver("sales/first", log(40))
+    run_in("grown", jobs=(ingest, aggregate, features))
+    assert run_in("grown", jobs=[features])["made_from"] == START + timedelta(40)
+    assert run_in("grown", "features.group_demand=[item]", jobs=[features])["made_from"] == "the start"
+    deliver("products", pd.DataFrame({"sku": ["i0", "i1", "i2"], "kind": ["tea", "oil", "oil"]}))
+    assert (
+        run_in("grown", "features.group_demand=[item]", jobs=(ingest, aggregate, features))["made_from"] == "the start"
+    )

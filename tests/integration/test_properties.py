@@ -93,7 +93,8 @@ def series_of(spark):
         demand = build_demand(sales, locations, CONFIG.series, CONFIG.demand)
         axis = Axis("day", LAST, HORIZON)
         known = facts(SimpleNamespace(lake=lake, config=CONFIG), axis, demand)
-        found = build_sequences(histories(demand, "day", 1000), known, axis, CONFIG.demand).toPandas()
+        history, none = histories(demand, "day", 1000), empty([], "sequences")
+        found = build_sequences(history, known, axis, CONFIG.demand, none).toPandas()
         return {(row["location_id"], row["item_id"]): row for _, row in found.iterrows()}
 
     return make

@@ -9,7 +9,8 @@ from forecasting.config import load_config
 from forecasting.contracts import SEQUENCES
 from forecasting.features.history import histories
 from forecasting.features.plans import ALWAYS
-from forecasting.features.sequences import Axis, Facts, _cleaned, build_sequences, price_and_discount
+from forecasting.features.sequences import Axis, Facts, _cleaned, build_sequences, last_seen, price_and_discount
+from forecasting.lake import Lake
 from forecasting.models.spec import GROUPS, KEYS, PAST, PLANNED, STATIC, TARGET
 from forecasting.states import State
 
@@ -35,7 +36,8 @@ def slow_price_and_discount(series):
 def test_price_and_discount_are_what_the_slow_loop_finds(all_series):
     flat = np.array([period for series in all_series for period in series], np.float32).reshape(-1, 3)
     lengths = np.array([len(series) for series in all_series], np.int64)
-    price, discount = price_and_discount(flat[:, 0], flat[:, 1], flat[:, 2], lengths)
+    seen, discount = price_and_discount(flat[:, 0], flat[:, 1], flat[:, 2])
+    price = last_seen(seen, lengths)
     slow = [slow_price_and_discount(series) for series in all_series]
     np.testing.assert_allclose(price, [p for prices, _ in slow for p in prices], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(discount, [d for _, shares in slow for d in shares], rtol=1e-4, atol=1e-6)
@@ -72,9 +74,10 @@ def sequences_of(spark, rows, axis, settings=DEMAND, **given):
     """Series by item; `given` are the facts that the dataset delivers."""
     facts = {name: spark.createDataFrame(given.get(name, []), shape) for name, shape in SHAPES.items()}
     history = histories(spark.createDataFrame(rows, ROWS), axis.grain, len(rows))
+    none = Lake(spark, load_config()).frame([], "sequences")
     return {
         row["item_id"]: row.asDict()
-        for row in build_sequences(history, Facts(calendar="US", **facts), axis, settings).collect()
+        for row in build_sequences(history, Facts(calendar="US", **facts), axis, settings, none).collect()
     }
 
 
