@@ -24,7 +24,8 @@ from forecasting.progress import Progress
 from forecasting.session import build_session
 
 Figures = dict[str, Any]
-SHUFFLED_BYTES = 64 * 2**20  # of files a partition of a shuffle: some five times as much in memory
+SHUFFLED_BYTES = 4 * 2**20  # of files a partition of a shuffle: some five times as much in memory
+TASKS_A_CORE = 4  # with one or two, a core idles while the last task ends
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,16 @@ class Run:
     @contextmanager
     def shuffling(self, data_bytes: int) -> Iterator[None]:
         """While it lasts, shuffles have partitions enough for data of this size in files."""
-        key = "spark.sql.shuffle.partitions"
-        usual = int(self.spark.conf.get(key))
-        self.spark.conf.set(key, max(usual, -(-data_bytes // SHUFFLED_BYTES)))
+        key, least = "spark.sql.shuffle.partitions", "spark.sql.adaptive.coalescePartitions.minPartitionNum"
+        conf, usual = self.spark.conf, int(self.spark.conf.get("spark.sql.shuffle.partitions"))
+        partitions = max(usual, -(-data_bytes // SHUFFLED_BYTES))
+        conf.set(key, partitions)
+        conf.set(least, min(partitions, TASKS_A_CORE * self.spark.sparkContext.defaultParallelism))
         try:
             yield
         finally:
-            self.spark.conf.set(key, usual)
+            conf.set(key, usual)
+            conf.unset(least)
 
     def stage(self, name: str, execute: Callable[[Run], Figures]) -> Figures:
         """Runs one stage, shows it, and notes it in `run_stages`."""

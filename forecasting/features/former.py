@@ -97,7 +97,8 @@ def what_stays(lake: Lake, now: Basis, grain: str) -> tuple[DataFrame, date | No
 def with_former(series: DataFrame, former: DataFrame) -> DataFrame:
     """Each series with the arrays of its former row, as `former_NAME`."""
     arrays = (F.col(name).alias(f"former_{name}") for name in KEPT)
-    return series.join(former.select(*SERIES, *arrays), on=list(SERIES), how="left")
+    # Spark thinks of an array as of one value, and would send them all through the driver.
+    return series.join(former.select(*SERIES, *arrays).hint("merge"), on=list(SERIES), how="left")
 
 
 class Former:
