@@ -24,7 +24,8 @@ from forecasting.progress import Progress
 from forecasting.session import build_session
 
 Figures = dict[str, Any]
-SHUFFLED_BYTES = 4 * 2**20  # of files a partition of a shuffle: some five times as much in memory
+SHUFFLED_BYTES = 64 * 2**20  # of files a partition of a shuffle: some five times as much in memory
+FEW_BYTES = 4 * 2**20  # of files that a task is started for
 TASKS_A_CORE = 4  # with one or two, a core idles while the last task ends
 
 
@@ -45,17 +46,18 @@ class Run:
 
     @contextmanager
     def shuffling(self, data_bytes: int) -> Iterator[None]:
-        """While it lasts, shuffles have partitions enough for data of this size in files."""
+        """While it lasts, shuffles have partitions enough for data of this size in files, and for every core."""
+        conf, cores = self.spark.conf, self.spark.sparkContext.defaultParallelism
         key, least = "spark.sql.shuffle.partitions", "spark.sql.adaptive.coalescePartitions.minPartitionNum"
-        conf, usual = self.spark.conf, int(self.spark.conf.get("spark.sql.shuffle.partitions"))
-        partitions = max(usual, -(-data_bytes // SHUFFLED_BYTES))
-        conf.set(key, partitions)
-        conf.set(least, min(partitions, TASKS_A_CORE * self.spark.sparkContext.defaultParallelism))
+        usual = {key: conf.get(key), least: conf.get(least, None)}
+        tasks = min(TASKS_A_CORE * cores, -(-data_bytes // FEW_BYTES))
+        conf.set(key, max(int(usual[key]), tasks, -(-data_bytes // SHUFFLED_BYTES)))
+        conf.set(least, max(int(usual[least] or 1), tasks))
         try:
             yield
         finally:
-            conf.set(key, usual)
-            conf.unset(least)
+            for name, value in usual.items():
+                conf.unset(name) if value is None else conf.set(name, value)
 
     def stage(self, name: str, execute: Callable[[Run], Figures]) -> Figures:
         """Runs one stage, shows it, and notes it in `run_stages`."""

@@ -6,14 +6,14 @@ spark-submit --py-files dist/forecasting.zip jobs/features.py --conf conf/prod.y
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from forecasting.demand import update
 from forecasting.demand.location_days import idle_periods
 from forecasting.demand.stock import empty_periods
-from forecasting.demand.update import Basis
 from forecasting.errors import LakeError
-from forecasting.features import former
 from forecasting.features.behaviour import behaviour_lists
 from forecasting.features.calendar import calendar_features
 from forecasting.features.covariates import build_covariates, measured
+from forecasting.features.former import Basis, Kept
 from forecasting.features.groups import group_lists
 from forecasting.features.history import histories
 from forecasting.features.places import calendars, places, with_places_of
@@ -28,31 +28,29 @@ from forecasting.runtime import Figures, Run, entry_point
 def execute(run: Run) -> Figures:
     """Turn demand, plans, covariates and attributes into one row of arrays per series."""
     lake, config = run.lake, run.config
-    basis = Basis.noted(lake)
+    basis = update.Basis.noted(lake)
     if basis is None:
         raise LakeError("Table demand: expected the note of the job aggregate, came none. Run the job aggregate again.")
     lineage = {"run_id": run.id, "data_version": basis.data_version}
     demand, products = lake.read("demand"), lake.read_or_empty("products")
     last_day = lake.read("location_days").agg(F.max("date").alias("day")).first()["day"]
     grain, last = config.series.grain, last_whole(last_day, config.series.grain)
-    now = former.Basis.now(lake, config, last)
-    stays, since = former.what_stays(lake, now, grain)
-    axis = Axis(grain, last, config.forecast.horizon, since)
+    now = Basis.now(lake, config, last)
+    kept = Kept.of(lake, now, grain)
+    axis = Axis(grain, last, config.forecast.horizon, kept.since)
     demand = demand.where(F.col("period_start") <= F.lit(last))
-    prices = category_prices(demand, products)
-    if since is not None:
-        demand = demand.where(F.col("period_start") >= F.lit(since))
-        known = lake.read("category_prices").where(F.col("period_start") < F.lit(since)).drop(*lineage)
-        prices = known.unionByName(category_prices(demand, products))
+    if kept.since is not None:
+        demand = demand.where(F.col("period_start") >= F.lit(kept.since))
 
-    lake.write(with_lineage(prices, **lineage), "category_prices")
+    prices = kept.category_prices.drop(*lineage).unionByName(category_prices(demand, products))
+    lake.write(with_lineage(prices, **lineage), "category_prices", note=now.note())
     history = histories(demand, grain, demand.count())
-    with run.shuffling(lake.bytes_of("demand")):
-        sequences = build_sequences(history, facts(run, axis, demand), axis, config.demand, stays)
+    with run.shuffling(max(lake.bytes_of(table) for table in ("demand", "sequences") if lake.exists(table))):
+        sequences = build_sequences(history, facts(run, axis, demand), axis, config.demand, kept.sequences)
         lake.write(with_lineage(sequences, **lineage), "sequences", note=now.note())
     write_covariates(run, axis, lineage)
     periods = write_calendars(run, axis, lineage)
-    told = {"series": lake.read("sequences").count(), "periods": periods, "made_from": since or "the start"}
+    told = {"series": lake.read("sequences").count(), "periods": periods, "made_from": kept.since or "the start"}
     return told | {"data_version": basis.data_version}
 
 

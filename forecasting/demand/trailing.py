@@ -59,7 +59,7 @@ def trailing_sum(values: np.ndarray, window: int) -> np.ndarray:
 
 def strided_sum(values: np.ndarray, step: int, count: int) -> np.ndarray:
     """Sum of the values `step`, 2 `step`, ..., `count` `step` periods before each one."""
-    total = np.zeros(values.shape)
+    values, total = values.astype(np.float64), np.zeros(values.shape)
     for k in range(step, min(count * step, values.shape[1] - 1) + 1, step):
         total[:, k:] += values[:, :-k]
     return total

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
+from importlib.resources import files
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-import forecasting
+from forecasting.commits import History
 from forecasting.config import Config, fingerprint
 from forecasting.demand.aggregate import SERIES, period_start
+from forecasting.errors import LakeError
 from forecasting.lake import Lake, rows
 from forecasting.periods import shift
 
@@ -22,35 +25,39 @@ KEPT = ("quantity", "state", "price", "discount", "item_demand", "category_deman
 
 @dataclass(frozen=True)
 class Basis:
-    """What `sequences` are made from, noted with their commit.
+    """What `sequences` and `category_prices` are made from, noted with their commits.
 
-    rest: stands for all that a change of which may change every value: settings and code. last: last period of the data.
-    demand, stock: of each month, something that changes with its rows.
+    rest: stands for all that a change of which may change every value: settings, code, groups of locations. last: last period of the
+    data. demand, stock: of each month, something that changes with its rows. run: the one attempt that wrote both tables.
     """
 
     rest: str
     last: str
     demand: dict[str, str]
     stock: dict[str, str]
+    run: str
 
     @classmethod
     def now(cls, lake: Lake, config: Config, last: date) -> Basis:
         """What they would be made from now."""
-        rest = fingerprint(
-            {"settings": config.fingerprint("series", "demand", "features"), "code": forecasting.__version__}
-        )
+        groups = lake.read_or_empty("locations").select("location_id", "location_group")
+        settings = config.fingerprint("series", "demand", "features")
+        rest = fingerprint({"settings": settings, "code": _code(), "locations": _by_month(groups, F.lit("all"))})
         written = lake.read("demand").select("month", "run_id", "data_version").distinct()
         stock = (
             lake.read_or_empty("stock").select(*SERIES, "counted_on", "on_hand").where(F.col("counted_on").isNotNull())
         )
         counted = F.trunc(period_start(config.series.grain, "counted_on"), "month")
-        return cls(rest, str(last), _by_month(written, F.col("month")), _by_month(stock, counted))
+        return cls(rest, str(last), _by_month(written, F.col("month")), _by_month(stock, counted), uuid4().hex)
 
     @classmethod
-    def noted(cls, lake: Lake) -> Basis | None:
-        """What they were made from; None if nothing is noted."""
-        note = lake.note_of("sequences") if lake.exists("sequences") else None
-        return cls(**note) if note else None
+    def of(cls, table: History) -> Basis | None:
+        """What a table was made from; None if it does not say so in these words."""
+        try:
+            note = table.note()
+            return cls(**note) if note else None
+        except (LakeError, TypeError, ValueError):  # taken back to a time; noted by other code; not a note of ours
+            return None
 
     def note(self) -> dict[str, object]:
         """As values to write down."""
@@ -68,7 +75,16 @@ class Basis:
         }
         # A week belongs to the month in which it begins: the first one that does.
         begun = (shift(date.fromisoformat(month) - timedelta(1), 1, grain) for month in changed)
-        return min([shift(date.fromisoformat(self.last), 1, grain), *begun])
+        return min([shift(date.fromisoformat(min(self.last, now.last)), 1, grain), *begun])
+
+
+def _code() -> str:
+    """Fingerprint of the modules that make values of periods."""
+    package = files("forecasting")
+    modules = [package / "periods.py", package / "states.py"]
+    modules += [module for name in ("features", "demand") for module in (package / name).iterdir()]
+    sources = {str(module): module.read_text("utf-8") for module in modules if module.name.endswith(".py")}
+    return fingerprint(sorted(sources.values()))
 
 
 def _by_month(table: DataFrame, month: Column) -> dict[str, str]:
@@ -78,20 +94,35 @@ def _by_month(table: DataFrame, month: Column) -> dict[str, str]:
     return {str(row["month"]): row["content"] for row in rows(told)}
 
 
-def what_stays(lake: Lake, now: Basis, grain: str) -> tuple[DataFrame, date | None]:
-    """Rows of `sequences` with periods that stay, and the first day from which all is to be made anew; None: from the start.
+@dataclass(frozen=True)
+class Kept:
+    """What an earlier run wrote and what of it stays: rows of both tables with periods before the first day `since`, from which all
+    is to be made anew; None: from the start, and nothing stays."""
 
-    A period's values follow from the rows of demand up to it and from the categories of items.
-    """
-    before = Basis.noted(lake)
-    since = before.first_change(now, grain) if before else None
-    if since is not None and lake.exists("category_prices"):
-        former = lake.read("sequences")
-        products = lake.read_or_empty("products").select("item_id", F.col("category").alias("_category"))
-        told = former.select("item_id", "category").distinct().join(products, on="item_id", how="left")
-        if told.where(~F.col("category").eqNullSafe(F.col("_category"))).isEmpty():
-            return former.where(F.col("first_period") < F.lit(since)), since
-    return lake.frame([], "sequences"), None
+    since: date | None
+    sequences: DataFrame
+    category_prices: DataFrame
+
+    @classmethod
+    def of(cls, lake: Lake, now: Basis, grain: str) -> Kept:
+        """A period's values follow from the rows of demand up to it and from the categories of items."""
+        looks = {name: lake.history(name) for name in ("sequences", "category_prices")}
+        before, beside = (Basis.of(look) for look in looks.values())
+        since = before.first_change(now, grain) if before and before == beside else None
+        if since is not None:
+            # Of one version, whoever writes meanwhile.
+            sequences, prices = (lake.read(name, look.newest) for name, look in looks.items())
+            if not _in_another_category(sequences, lake.read_or_empty("products")):
+                ended = F.col("period_start") < F.lit(since)
+                return cls(since, sequences.where(F.col("first_period") < F.lit(since)), prices.where(ended))
+        return cls(None, *(lake.frame([], name) for name in looks))
+
+
+def _in_another_category(sequences: DataFrame, products: DataFrame) -> bool:
+    """Whether any item is in another category than its series say."""
+    now = products.select("item_id", F.col("category").alias("_now"))
+    told = sequences.select("item_id", "category").distinct().join(now, on="item_id", how="left")
+    return not told.where(~F.col("category").eqNullSafe(F.col("_now"))).isEmpty()
 
 
 def with_former(series: DataFrame, former: DataFrame) -> DataFrame:

@@ -31,7 +31,7 @@ from forecasting.states import NO_RECORD, State, with_inferred
 
 ATTRIBUTES = (*(column.name for column in PRODUCT_ATTRIBUTES), "launched_on")
 PLACE_ATTRIBUTES = ("location_group", "calendar")
-CLEANED_AT_ONCE = 256  # series
+CLEANED_AT_ONCE = 64  # series: their arrays stay in a core's cache
 FEWEST_SALES = 8  # periods with sales below which nothing can be said of a series' outliers and stock-outs
 
 
@@ -186,34 +186,46 @@ def _sales(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain:
 
 
 def _known(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain: str) -> dict[str, pa.Array]:
-    spans = Spans(batch["spans"], first, lengths, grain)
-    own, general = (Spans(batch[name], first, lengths, grain) for name in ("prices", "general_prices"))
+    promoted = np.asarray(pc.greater(batch["spans"].value_lengths().fill_null(0), 0))
+    priced = np.asarray(pc.or_(batch["prices"].is_valid(), batch["general_prices"].is_valid()))
+
+    def spans_of(name: str, chosen: np.ndarray) -> Spans:
+        return Spans(batch[name].filter(pa.array(chosen)), first[chosen], lengths[chosen], grain)
+
+    spans = spans_of("spans", promoted)
+    own, general = spans_of("prices", priced), spans_of("general_prices", priced)
     own_price = own.price()
-    promoted = pc.greater(batch["spans"].value_lengths().fill_null(0), 0)
-    priced = pc.or_(batch["prices"].is_valid(), batch["general_prices"].is_valid())
-    values = {name: spans.share_of(name) for name in STRENGTHS} | {
+    promotions = {name: spans.share_of(name) for name in STRENGTHS} | {
         "promotion": spans.share_of("share"),
         "promotion_depth": spans.depth(),
         "promotion_periods_left": spans.periods_left(),
         "promotion_announced": spans.announced(),
     }
-    return {name: _where(promoted, lists(value, lengths)) for name, value in values.items()} | {
-        "promotion_kinds": _map_of(spans.kinds(), lengths),
-        "planned_price": _where(priced, lists(np.where(own_price > 0, own_price, general.price()), lengths)),
-        "price_announced": _where(
-            priced, lists(np.where(own_price > 0, own.announced(), general.announced()), lengths)
-        ),
+    prices = {
+        "planned_price": np.where(own_price > 0, own_price, general.price()),
+        "price_announced": np.where(own_price > 0, own.announced(), general.announced()),
+    }
+    return {
+        **{name: _of_those(promoted, lists(values, lengths[promoted])) for name, values in promotions.items()},
+        "promotion_kinds": _map_of(spans.kinds(), lengths[promoted], promoted),
+        **{name: _of_those(priced, lists(values, lengths[priced])) for name, values in prices.items()},
     }
 
 
-def _map_of(arrays: Mapping[str, np.ndarray], lengths: np.ndarray) -> pa.MapArray:
-    """One map a series: of each name, its array where it is not 0 everywhere."""
+def _of_those(chosen: np.ndarray, values: pa.ListArray) -> pa.ListArray:
+    """Lists of the chosen series, as those of all: null for the others."""
+    return values.take(pa.array(np.cumsum(chosen) - 1, mask=~chosen))
+
+
+def _map_of(arrays: Mapping[str, np.ndarray], lengths: np.ndarray, chosen: np.ndarray) -> pa.MapArray:
+    """One map a series: of each name, its array where it is not 0 everywhere; arrays are those of the chosen series."""
     start = np.cumsum(lengths) - lengths
     held = {name: np.add.reduceat(values, start) > 0 for name, values in arrays.items()}
-    counts = np.sum([*held.values(), np.zeros(len(lengths), bool)], axis=0)
+    counts = np.zeros(len(chosen), np.int64)
+    counts[chosen] = np.sum([*held.values(), np.zeros(len(lengths), bool)], axis=0)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     keys, items = [], []
-    for series in np.flatnonzero(counts):
+    for series in np.flatnonzero(counts[chosen]):
         inside = slice(start[series], start[series] + lengths[series])
         for name in (name for name in arrays if held[name][series]):
             keys.append(name)

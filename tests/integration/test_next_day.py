@@ -12,6 +12,7 @@ from deltalake import DeltaTable
 from pandas.testing import assert_frame_equal
 
 from forecasting.contracts import TABLES
+from forecasting.lake import Lake
 from forecasting.runtime import start_run
 from jobs import aggregate, features, ingest
 
@@ -47,6 +48,11 @@ def counts(*days: int) -> pd.DataFrame:
     )
 
 
+def catalogue(*categories: str) -> pd.DataFrame:
+    """The three items and their categories."""
+    return pd.DataFrame({"sku": ["i0", "i1", "i2"], "kind": categories})
+
+
 @pytest.fixture
 def shop(tmp_path, make_config, spark, monkeypatch):
     """Delivers lines as files, and carries out ingest and aggregate in a lake of a name."""
@@ -69,7 +75,7 @@ def shop(tmp_path, make_config, spark, monkeypatch):
     def deliver(name: str, lines: pd.DataFrame) -> None:
         lines.to_csv(tmp_path / "raw" / f"{name}.csv", index=False)
 
-    deliver("products", pd.DataFrame({"sku": ["i0", "i1", "i2"], "kind": ["tea", "tea", "oil"]}))
+    deliver("products", catalogue("tea", "tea", "oil"))
     deliver("stock", counts(7, 20, 120))
 
     def run_in(lake: str, *settings: str, jobs: Sequence[ModuleType] = (ingest, aggregate)) -> dict:
@@ -88,62 +94,45 @@ def shop(tmp_path, make_config, spark, monkeypatch):
     return deliver, run_in, table
 
 
-def test_an_added_day_comes_to_what_a_full_run_comes_to(shop):
+def test_an_added_day_comes_to_what_a_full_run_comes_to(shop, monkeypatch):
     deliver, run_in, table = shop
+    every = (ingest, aggregate, features)
     lines = log(125)  # January to the fourth of May
+    since = (lines["sku"] == "i2") & (lines["shop"] == "s0")  # this one began to sell in April
+    lines = lines[~since | (lines["day"] > date(2024, 4, 20))]
     on = lines["day"].map(lambda day: (day - START).days)
     late = (lines.index % 50 == 7) & (on > 59)  # lines of March, April and May
     deliver("sales/first", lines[(on < 124) & ~late])
     assert run_in("grown")["months_written"] == "all months"
+    assert run_in("grown", jobs=[features])["made_from"] == "the start"
     assert run_in("grown")["months_written"] == 0  # nothing new
 
     deliver("sales/second", pd.concat([lines[(on == 124) | late], lines[on == 3]]))  # lines of January come again
+    deliver("stock", counts(7, 20, 90, 120))  # a day of March was counted since
     assert run_in("grown")["months_written"] == 3
-    again = run_in("grown", "features.promotion_lead=3", jobs=[aggregate])
-    assert again["months_written"] == 1  # no other line, but other data
-    full = run_in("full")
-    assert full["months_written"] == "all months"
-    for name in ("demand", "location_days"):
+    assert run_in("grown", jobs=[features])["made_from"] == date(2024, 3, 1)
+    assert run_in("full")["months_written"] == "all months"
+    assert run_in("full", jobs=[features])["made_from"] == "the start"
+    for name in ("demand", "location_days", "category_prices", "sequences"):
         assert_frame_equal(table("grown", name), table("full", name), check_exact=True, obj=name)
     assert table("full", "demand")["quantity"].sum() == lines["units"].sum()
+
+    assert run_in("grown", jobs=[features])["made_from"] == date(2024, 5, 5)  # nothing but days to come
+    again = run_in("grown", "features.promotion_lead=3", jobs=[aggregate])
+    assert again["months_written"] == 1  # no other line, but other data
     other = run_in("grown", "demand.returns=ignore", jobs=[aggregate])
     assert other["months_written"] == "all months"  # other settings change every month
-
-
-@pytest.mark.parametrize("grain", ["day", "week"])
-def test_sequences_of_an_added_day_come_to_what_a_full_run_comes_to(shop, grain):
-    deliver, run_in, table = shop
-    jobs, setting = (ingest, aggregate, features), f"series.grain={grain}"
-    lines = log(125)
-    on = lines["day"].map(lambda day: (day - START).days)
-    late = (lines.index % 50 == 7) & (on > 75)  # lines from the middle of March on
-    new = (lines["sku"] == "i2") & (lines["shop"] == "s0") & (on < 110)  # this one sells in April and May alone
-    deliver("sales/first", lines[(on < 124) & ~late & ~new])
-    assert run_in("grown", setting, jobs=jobs)["made_from"] == "the start"
-
-    def must_be_a_full_run(case: str) -> None:
-        assert run_in(case, setting, jobs=jobs)["made_from"] == "the start"
-        for name in ("category_prices", "sequences"):
-            assert_frame_equal(table("grown", name), table(case, name), check_exact=True, obj=f"{case}: {name}")
-
-    deliver("sales/second", lines[((on == 124) | late) & ~new])
-    # March of 2024 begins on a Friday.
-    march = {"day": date(2024, 3, 1), "week": date(2024, 3, 4)}[grain]
-    assert run_in("grown", setting, jobs=jobs)["made_from"] == march
-    must_be_a_full_run("late")
-    if grain == "day":
-        deliver("stock", counts(7, 50, 120))  # another day of January, and one of February
-        assert run_in("grown", setting, jobs=jobs)["made_from"] == START
-        must_be_a_full_run("counted")
-
-
-def test_sequences_are_made_from_the_start_where_what_they_rest_on_changed(shop):
-    deliver, run_in, _ = shop
-    deliver("sales/first", log(40))
-    run_in("grown", jobs=(ingest, aggregate, features))
-    assert run_in("grown", jobs=[features])["made_from"] == START + timedelta(40)
-    assert run_in("grown", "features.group_demand=[item]", jobs=[features])["made_from"] == "the start"
-    deliver("products", pd.DataFrame({"sku": ["i0", "i1", "i2"], "kind": ["tea", "oil", "oil"]}))
-    assert (
-        run_in("grown", "features.group_demand=[item]", jobs=(ingest, aggregate, features))["made_from"] == "the start"
-    )
+    right, wrong = catalogue("tea", "tea", "oil"), catalogue("tea", "oil", "oil")
+    deliver("products", wrong)
+    assert run_in("full", jobs=every)["made_from"] == "the start"
+    deliver("products", right)
+    with monkeypatch.context() as patch:  # cut short between its two tables
+        write = Lake.write
+        patch.setattr(
+            Lake,
+            "write",
+            lambda lake, df, name, *how, **more: name != "sequences" and write(lake, df, name, *how, **more),
+        )
+        run_in("full", jobs=every)
+    deliver("products", wrong)
+    assert run_in("full", jobs=every)["made_from"] == "the start"

@@ -70,15 +70,17 @@ def day(number: int) -> date:
     return FIRST + timedelta(number)
 
 
-def sequences_of(spark, rows, axis, settings=DEMAND, **given):
-    """Series by item; `given` are the facts that the dataset delivers."""
+def frame_of(spark, rows, axis, settings=DEMAND, former=None, **given):
+    """Sequences of rows of demand; `given` are the facts that the dataset delivers."""
     facts = {name: spark.createDataFrame(given.get(name, []), shape) for name, shape in SHAPES.items()}
     history = histories(spark.createDataFrame(rows, ROWS), axis.grain, len(rows))
     none = Lake(spark, load_config()).frame([], "sequences")
-    return {
-        row["item_id"]: row.asDict()
-        for row in build_sequences(history, Facts(calendar="US", **facts), axis, settings, none).collect()
-    }
+    return build_sequences(history, Facts(calendar="US", **facts), axis, settings, none if former is None else former)
+
+
+def sequences_of(*args, **given):
+    """The same by item."""
+    return {row["item_id"]: row.asDict() for row in frame_of(*args, **given).collect()}
 
 
 def test_a_series_is_one_row_of_arrays_that_reach_a_horizon_ahead(spark):
@@ -176,6 +178,38 @@ def test_a_stock_out_that_nobody_counted_is_inferred_and_a_spike_flagged_beside_
     assert State.OUT_OF_STOCK_INFERRED not in b["state"]
     assert (b["quantity"][170], b["treatment"][170]) == (400, 2)
     assert 12 < b["cleaned"][170] < 100
+
+
+def test_what_lies_before_the_first_change_stays_and_the_rest_is_as_if_all_were_made_anew(spark):
+    draw = np.random.default_rng(1)
+    sold = [(item, on) for item in "abc" for on in range(60) if draw.random() < 0.5 and (item != "c" or on > 45)]
+    rows = [(item, "s", day(on), float(n), 1.5 * n, 0.1) for n, (item, on) in enumerate(sold)]
+    rows.append(("gone", "s", day(7), 3.0, 6.0, 1.0))  # has nothing in the periods that are made anew
+    groups = [(day(on), float(on)) for on in range(60)]
+    facts = {
+        "products": [(item, None, "oil", *[None] * 5) for item in "ab"],
+        "category_prices": [("oil", day(on), 1.5) for on in range(60)],
+        "idle": [("s", [(day(3), "closed"), (day(50), "missing")])],
+        "out_of_stock": [("a", "s", [day(5), day(6), day(55)])],
+    }
+
+    def told(since, until):
+        of_groups = [entry for entry in groups if since <= entry[0] <= until]
+        lists = {"items": [("a", of_groups)], "categories": [("oil", "s", of_groups)]}
+        return [row for row in rows if since <= row[2] <= until], facts | lists
+
+    some, known = told(FIRST, day(52))
+    before = frame_of(spark, some, Axis("day", day(52), 3), **known)
+    some, known = told(day(40), day(59))
+    added = sequences_of(spark, some, Axis("day", day(59), 3, since=day(40)), former=before, **known)
+    some, known = told(FIRST, day(59))
+    anew = sequences_of(spark, some, Axis("day", day(59), 3), **known)
+    assert added.keys() == anew.keys() == {"a", "b", "c", "gone"}
+    for item, row in anew.items():
+        for name, value in row.items():
+            np.testing.assert_equal(added[item][name], value, f"{item} {name}")
+    assert sum(added["a"]["quantity"][:40]) > 0
+    assert added["gone"]["price"][-1] == np.float32(7 / 3)
 
 
 def test_the_model_reads_columns_in_the_role_that_the_contract_gives_them():
