@@ -24,7 +24,7 @@ from forecasting.progress import Progress
 from forecasting.session import build_session
 
 Figures = dict[str, Any]
-SHUFFLED_BYTES = 64 * 2**20  # of files a partition of a shuffle: some five times as much in memory
+SHUFFLED_BYTES = 16 * 2**20  # of files a partition of a shuffle: some five times as much in memory
 FEW_BYTES = 4 * 2**20  # of files that a task is started for
 TASKS_A_CORE = 4  # with one or two, a core idles while the last task ends
 
