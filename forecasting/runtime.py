@@ -57,7 +57,10 @@ class Run:
             yield
         finally:
             for name, value in usual.items():
-                conf.unset(name) if value is None else conf.set(name, value)
+                if value is None:
+                    conf.unset(name)
+                else:
+                    conf.set(name, value)
 
     def stage(self, name: str, execute: Callable[[Run], Figures]) -> Figures:
         """Runs one stage, shows it, and notes it in `run_stages`."""

@@ -42,13 +42,13 @@ class Basis:
         """What they would be made from now."""
         groups = lake.read_or_empty("locations").select("location_id", "location_group")
         settings = config.fingerprint("series", "demand", "features")
-        rest = fingerprint({"settings": settings, "code": _code(), "locations": _by_month(groups, F.lit("all"))})
+        rest = fingerprint({"settings": settings, "code": _code(), "locations": _contents(groups, F.lit("all"))})
         written = lake.read("demand").select("month", "run_id", "data_version").distinct()
         stock = (
             lake.read_or_empty("stock").select(*SERIES, "counted_on", "on_hand").where(F.col("counted_on").isNotNull())
         )
         counted = F.trunc(period_start(config.series.grain, "counted_on"), "month")
-        return cls(rest, str(last), _by_month(written, F.col("month")), _by_month(stock, counted), uuid4().hex)
+        return cls(rest, str(last), _contents(written, F.col("month")), _contents(stock, counted), uuid4().hex)
 
     @classmethod
     def of(cls, table: History) -> Basis | None:
@@ -83,15 +83,14 @@ def _code() -> str:
     package = files("forecasting")
     modules = [package / "periods.py", package / "states.py"]
     modules += [module for name in ("features", "demand") for module in (package / name).iterdir()]
-    sources = {str(module): module.read_text("utf-8") for module in modules if module.name.endswith(".py")}
-    return fingerprint(sorted(sources.values()))
+    return fingerprint(sorted(module.read_text("utf-8") for module in modules if module.name.endswith(".py")))
 
 
-def _by_month(table: DataFrame, month: Column) -> dict[str, str]:
-    """Number of rows of each month and the sum of their hashes."""
+def _contents(table: DataFrame, part: Column) -> dict[str, str]:
+    """Of each part of a table, say a month, the number of its rows and the sum of their hashes."""
     hashes = F.sum(F.xxhash64(*table.columns).cast("decimal(38,0)"))
-    told = table.groupBy(month.alias("month")).agg(F.concat_ws(" ", F.count(F.lit(1)), hashes).alias("content"))
-    return {str(row["month"]): row["content"] for row in rows(told)}
+    told = table.groupBy(part.alias("part")).agg(F.concat_ws(" ", F.count(F.lit(1)), hashes).alias("content"))
+    return {str(row["part"]): row["content"] for row in rows(told)}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from forecasting.features.behaviour import BEHAVIOUR
 from forecasting.features.former import Former, with_former
 from forecasting.features.history import MEASURES
 from forecasting.features.plans import STRENGTHS, Spans
-from forecasting.features.prices import price_band
+from forecasting.features.prices import last_seen, price_and_discount, price_band
 from forecasting.features.ragged import Ragged, blocks, lists
 from forecasting.periods import SEASON, position
 from forecasting.states import NO_RECORD, State, with_inferred
@@ -324,33 +324,3 @@ def _cleaned(
         for name, found in (("state", was), ("cleaned", values), ("treatment", treatment)):
             result[name][index[alive]] = found[alive]
     return _Cleaned(result, classes)
-
-
-def price_and_discount(
-    quantity: np.ndarray, revenue: np.ndarray, discount: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """List price per unit and share of it taken off, of each period by itself; 0 without sales at a price.
-
-    Args:
-        quantity, revenue, discount: all series behind one another, [sum(lengths)].
-
-    Returns:
-        price, discount share: [sum(lengths)] each, float32.
-    """
-    listed = revenue + discount
-    sold = (quantity > 0) & (listed > 0)
-    price = np.divide(listed, quantity, out=np.zeros(len(quantity), np.float32), where=sold)
-    share = np.divide(discount, listed, out=np.zeros(len(quantity), np.float32), where=sold)
-    return price.astype(np.float32), np.clip(share, 0.0, 1.0).astype(np.float32)
-
-
-def last_seen(price: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The price that was seen last, per period; 0 (unknown) before the first one.
-
-    Args:
-        price: all series behind one another, 0 where none was seen, [sum(lengths)]. lengths: periods of each series, [series].
-    """
-    # The index of the last period with a price, running maximum within each series (each one starts below its own zero).
-    start = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    last = np.maximum.accumulate(np.where(price > 0, np.arange(len(price)), -1)) if len(price) else start
-    return np.where(last >= start, price[np.maximum(last, 0)], np.float32(0))

@@ -9,7 +9,8 @@ from forecasting.config import load_config
 from forecasting.contracts import SEQUENCES
 from forecasting.features.history import histories
 from forecasting.features.plans import ALWAYS
-from forecasting.features.sequences import Axis, Facts, _cleaned, build_sequences, last_seen, price_and_discount
+from forecasting.features.prices import last_seen, price_and_discount
+from forecasting.features.sequences import Axis, Facts, _cleaned, build_sequences
 from forecasting.lake import Lake
 from forecasting.models.spec import GROUPS, KEYS, PAST, PLANNED, STATIC, TARGET
 from forecasting.states import State
