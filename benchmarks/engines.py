@@ -168,6 +168,10 @@ def _spark_scan_write(spark: SparkSession, folder: Path, out: Path) -> None:
     _save(spark.read.parquet(str(folder / "sales")), out / "scan_write")
 
 
+def _spark_scan_distinct_write(spark: SparkSession, folder: Path, out: Path) -> None:
+    _save(spark.read.parquet(str(folder / "sales")).dropDuplicates(), out / "scan_distinct_write")
+
+
 ENGINES = {
     "duckdb": Engine(
         _start_duckdb, {"ingest": _duckdb_ingest, "aggregate": _duckdb_aggregate, "sequences": _duckdb_sequences}
@@ -175,5 +179,12 @@ ENGINES = {
     "polars": Engine(
         _start_polars, {"ingest": _polars_ingest, "aggregate": _polars_aggregate, "sequences": _polars_sequences}
     ),
-    "spark-floor": Engine(_start_spark, {"scan_group_write": _spark_scan_group_write, "scan_write": _spark_scan_write}),
+    "spark-floor": Engine(
+        _start_spark,
+        {
+            "scan_group_write": _spark_scan_group_write,
+            "scan_write": _spark_scan_write,
+            "scan_distinct_write": _spark_scan_distinct_write,
+        },
+    ),
 }

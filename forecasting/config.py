@@ -246,6 +246,9 @@ class ScoringConfig(Section):
     model: str
     fallback: Floor | None
     fallback_significance: Annotated[float, Field(gt=0, lt=1)]
+    origins: Positive
+    step: Positive
+    only: str | None
     batch_size: Positive
 
 

@@ -18,7 +18,7 @@ from forecasting.commits import TOKEN, Commit, History
 from forecasting.config import Config
 from forecasting.contracts import TABLES, Source, Table
 from forecasting.errors import LakeError
-from forecasting.sqltext import among, text_literal
+from forecasting.sqltext import among, create_table, create_view, text_literal
 from forecasting.views import VIEWS
 
 ROW_GROUP = 16 * 2**20  # bytes of an exported file that whoever reads it holds at once
@@ -74,13 +74,12 @@ class Lake:
         """
         for table in VIEWS[name].needs:
             self._must_exist(table)
-        return self.spark.sql(VIEWS[name].query(self._reference, self.config.series.grain))
+        return self.spark.sql(VIEWS[name].query(self._reference, self.config))
 
     def views(self, known: Sequence[str]) -> dict[str, str]:
         """The statement that creates each view whose tables are known."""
-        grain = self.config.series.grain
         return {
-            name: f"CREATE OR REPLACE VIEW {self.name(name)} COMMENT {text_literal(view.doc)} AS {view.query(self.name, grain)}"
+            name: create_view(view, self.name(name), self.name, self.config)
             for name, view in VIEWS.items()
             if set(view.needs) <= set(known)
         }
@@ -200,6 +199,23 @@ class Lake:
             self.spark.conf.unset(key)
         return True
 
+    def replace_rows(self, df: DataFrame, table: str, within: dict[str, Any]) -> None:
+        """Rows take the place of those with the same key, or are added, in one atomic commit; all others stay.
+
+        Args:
+            df: columns of the contract, by name; no two rows of the same key.
+            within: `{column: value}` that all of these rows share, by which the rest of the table need not be looked at.
+
+        Raises:
+            LakeError: a column of the contract is missing or one too many came.
+        """
+        contract = TABLES[table]
+        self._create(contract)
+        same = [f"old.`{column}` <=> new.`{column}`" for column in contract.key]
+        same += [among(f"old`.`{column}", value) for column, value in within.items()]
+        merge = self._target(table).alias("old").merge(self._conform(df, contract).alias("new"), " AND ".join(same))
+        merge.withSchemaEvolution().whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+
     def update(self, table: str, chosen: Column, values: dict[str, str]) -> None:
         """Sets text columns of the chosen rows, in one atomic commit."""
         self._target(table).update(chosen, {column: F.lit(value) for column, value in values.items()})
@@ -243,7 +259,10 @@ class Lake:
         if isinstance(contract, Source) and "overwriteSchema" in options:
             options = {**options, "mergeSchema": "true"}
             del options["overwriteSchema"]  # columns that did not come stay in the schema
-        writer = conforming.write.format("delta").mode(mode).options(**options)
+        self._put(conforming, contract, mode, options)
+
+    def _put(self, df: DataFrame, contract: Table, mode: str, options: dict[str, str]) -> None:
+        writer = df.write.format("delta").mode(mode).options(**options)
         if contract.partitioned_by:
             writer = writer.partitionBy(*contract.partitioned_by)
         path = self.path(contract.name)
@@ -266,31 +285,24 @@ class Lake:
         return df.select(*(F.col(c.name).cast(c.type).alias(c.name, metadata={"comment": c.doc}) for c in columns))
 
     def _create(self, contract: Table) -> None:
-        """Creates an empty table with the contract's columns and comments, if there is none, and registers it."""
+        """Creates an empty table with the contract's columns and comments, if there is none, and registers it; one whose files an
+        earlier version of the code divided otherwise is divided anew."""
         if not self.exists(contract.name):
             self._create_schema()
             # By its folder if the catalog knows the name already: its folder is gone, or it is another lake's table.
             known = self.spark.catalog.tableExists(self.name(contract.name))
-            self.spark.sql(self._create_statement(contract, self._reference(contract.name) if known else None))
+            name = self._reference(contract.name) if known else self.name(contract.name)
+            place = None if known else self.path(contract.name)
+            self.spark.sql(create_table(contract, name, place, self.config.forecast.quantile_columns))
             if not known:
                 self._registered.add(contract.name)
+        elif contract.partitioned_by:
+            detail = (
+                self.spark.sql(f"DESCRIBE DETAIL {self._reference(contract.name)}").select("partitionColumns").first()
+            )
+            if tuple(detail["partitionColumns"]) != contract.partitioned_by:
+                self._put(self.read(contract.name), contract, "overwrite", {"overwriteSchema": "true"})
         self._register(contract.name)
-
-    def _create_statement(self, contract: Table, reference: str | None) -> str:
-        columns = ", ".join(
-            f"`{column.name}` {column.type} COMMENT {text_literal(column.doc)}"
-            for column in contract.columns_with(self.config.forecast.quantile_columns)
-        )
-        path = self.path(contract.name)
-        place = f" LOCATION {text_literal(path)}" if path and not reference else ""
-        partitions = f" PARTITIONED BY ({', '.join(contract.partitioned_by)})" if contract.partitioned_by else ""
-        properties = [f"'delta.dataSkippingStatsColumns' = '{','.join(contract.skipping)}'"]
-        if contract.feed:
-            properties.append("'delta.enableChangeDataFeed' = 'true'")
-        return (
-            f"CREATE TABLE IF NOT EXISTS {reference or self.name(contract.name)} ({columns}) USING delta{partitions}{place} "
-            f"COMMENT {text_literal(contract.doc)} TBLPROPERTIES ({', '.join(properties)})"
-        )
 
     def _register(self, table: str) -> None:
         """Makes a table in the lake's folder known to the catalog under its name.

@@ -1,18 +1,22 @@
-"""Forecast every series from the end of the data.
+"""Forecast every series from the end of the data, and from earlier origins where those are to be filled in.
 
 spark-submit --py-files dist/forecasting.zip jobs/score.py --conf conf/prod.yml
 """
 
 from datetime import date
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from forecasting import __version__
+from forecasting.errors import ConfigError
 from forecasting.evaluation.value_added import falls_back
 from forecasting.lake import with_lineage
 from forecasting.models.artifact import trained_model
-from forecasting.origins import backtest_origins, training_ends
+from forecasting.models.shared import SharedRows
+from forecasting.origins import scoring_origins, trained_until
+from forecasting.periods import shift
 from forecasting.runtime import Figures, Run, entry_point
 from forecasting.scoring.methods import with_fallback, without_closed_days
 from forecasting.scoring.score import forecast
@@ -20,48 +24,97 @@ from forecasting.scoring.shared import shared_rows
 
 
 def execute(run: Run) -> Figures:
-    """Score every series into forecasts; rows of the same origin are replaced."""
+    """Score series into forecasts; rows of the same series and origin are replaced."""
     lake, config = run.lake, run.config
     sequences, shared = lake.read("sequences"), shared_rows(lake)
-    data = sequences.agg(F.max("data_version").alias("version"), F.max("last_period").alias("origin")).first()
-    until = training_ends(data["origin"], config)[-1]
-    artifact, model_version = trained_model(config.of_network(config.scoring.model), data["version"], until)
-    forecasts = forecast(sequences, shared, artifact, config, data["origin"])
-    worse = _better_by_floor(run, data["origin"], model_version)
-    answers = with_fallback(forecasts, sequences, worse, config, data["origin"])
+    data = sequences.agg(F.max("data_version").alias("version"), F.max("last_period").alias("last")).first()
+    chosen = _chosen(sequences, config.scoring.only)
+    origins = scoring_origins(data["last"], config)
+    until = {origin: trained_until(origin, data["last"], config) for origin in origins}  # all, before any is written
+    for origin in origins:
+        if len(origins) > 1:
+            run.progress.say(f"  from {origin}")
+        score_from(run, chosen, shared, origin, until[origin], data["version"])
+    return _figures(run, origins)
+
+
+def score_from(
+    run: Run, sequences: DataFrame, shared: SharedRows, origin: date, until: date, data_version: str
+) -> None:
+    """Forecasts of series from one origin, by the model whose training ended with `until`, written."""
+    lake, config = run.lake, run.config
+    known = sequences.where(F.col("first_period") <= F.lit(origin))  # of the others nobody knew then
+    artifact, model_version = trained_model(config.of_network(config.scoring.model), data_version, until)
+    forecasts = forecast(known, shared, artifact, config, origin)
+    worse = _better_by_floor(run, origin, model_version)
+    answers = with_fallback(forecasts, known, worse, config, origin)
     if lake.exists("calendar"):
         answers = without_closed_days(answers, lake.read("calendar"), config)
     by_floor = F.col("method") == F.lit(config.scoring.fallback)
     versions = F.when(by_floor, F.concat_ws(" ", "method", F.lit(__version__))).otherwise(model_version)
-    lineage = run.lineage(model_version=versions, data_version=data["version"])
-    lake.write(with_lineage(answers, **lineage), "forecasts", replacing={"forecast_origin": data["origin"]})
-    written = lake.read("forecasts").where(F.col("forecast_origin") == F.lit(data["origin"]))
-    fallen_back = F.count_distinct(F.when(by_floor, F.struct("item_id", "location_id")))
-    totals = written.agg(
-        F.count(F.lit(1)).alias("rows"), F.sum("mean").alias("units"), fallen_back.alias("fallen_back")
-    ).first()
-    horizon = config.forecast.horizon
-    return {
-        "rows": totals["rows"],
-        "series": totals["rows"] // horizon,
-        "by_fallback": totals["fallen_back"],
-        "origin": data["origin"],
-        "units_expected": round(totals["units"]),
-    }
+    told = with_lineage(answers, **run.lineage(model_version=versions, data_version=data_version))
+    if config.scoring.only is None:
+        lake.write(told, "forecasts", replacing={"forecast_origin": origin})
+    else:
+        lake.replace_rows(told, "forecasts", within={"forecast_origin": origin})
 
 
-def _better_by_floor(run: Run, last_period: date, model_version: str) -> DataFrame | None:
-    """Rows of `forecast_value_added` of series that scoring.fallback forecasts better than this very model; None if the newest
-    backtest does not tell."""
+def _chosen(sequences: DataFrame, only: str | None) -> DataFrame:
+    """The series that are to be scored.
+
+    Raises:
+        ConfigError: the condition is none over the columns of sequences, or holds for no series.
+    """
+    if only is None:
+        return sequences
+    try:
+        chosen = sequences.where(only)
+    except AnalysisException as error:
+        raise ConfigError(
+            f"scoring.only: expected a condition of Spark SQL over columns of sequences like \"item_id = 'A'\", came {only!r}: "
+            f"{str(error).strip().splitlines()[0]}"
+        ) from error
+    if chosen.isEmpty():
+        raise ConfigError(
+            f"scoring.only: expected a condition that holds for some series, came {only!r}, which holds for none."
+        )
+    return chosen
+
+
+def _better_by_floor(run: Run, origin: date, model_version: str) -> DataFrame | None:
+    """Rows of `forecast_value_added` of series that scoring.fallback forecasts better than this very model; None if no backtest
+    tells by what had come at the origin."""
     lake, scoring = run.lake, run.config.scoring
     if scoring.fallback is None or not lake.exists("forecast_value_added"):
         return None
+    newest_over = shift(origin, -run.config.forecast.horizon, run.config.series.grain)
     told = (
-        (F.col("forecast_origin") == F.lit(backtest_origins(last_period, run.config)[-1]))
+        (F.col("forecast_origin") == F.lit(newest_over))
         & (F.col("model_version") == model_version)
         & (F.col("floor") == scoring.fallback)
     )
     return lake.read("forecast_value_added").where(told & falls_back(scoring.fallback_significance))
+
+
+def _figures(run: Run, origins: list[date]) -> Figures:
+    """What the newest origin's rows come to."""
+    config, newest = run.config, F.col("forecast_origin") == F.lit(origins[-1])
+    by_floor = F.col("method") == F.lit(config.scoring.fallback)
+    fallen_back = F.count_distinct(F.when(by_floor, F.struct("item_id", "location_id")))
+    totals = (
+        run.lake.read("forecasts")
+        .where(newest)
+        .agg(F.count(F.lit(1)).alias("rows"), F.sum("mean").alias("units"), fallen_back.alias("fallen_back"))
+        .first()
+    )
+    return {
+        "rows": totals["rows"],
+        "series": totals["rows"] // config.forecast.horizon,
+        "by_fallback": totals["fallen_back"],
+        "origin": origins[-1],
+        **({"origins": len(origins)} if len(origins) > 1 else {}),
+        "units_expected": round(totals["units"]),
+    }
 
 
 main = entry_point("score", execute)

@@ -1,8 +1,9 @@
-"""The contracts as a document."""
+"""The contracts, and the views over their tables, as a document."""
 
 from __future__ import annotations
 
 from forecasting.contracts import TABLES, Source
+from forecasting.views import VIEWS
 
 
 def tables_markdown() -> str:
@@ -31,4 +32,17 @@ def tables_markdown() -> str:
         if isinstance(table, Source) and table.rules:
             lines += ["", "| rule | severity | expected |", "|---|---|---|"]
             lines += [f"| `{rule.name}` | {rule.severity} | {rule.expected} |" for rule in table.rules]
+    lines += [
+        "",
+        "# Views",
+        "",
+        "`forecasting sql` makes them known together with the tables.",
+    ]
+    for name, view in VIEWS.items():
+        lines += ["", f"## {name}", "", f"{view.doc} Needs: {', '.join(f'`{table}`' for table in view.needs)}."]
+        lines += ["", "| column | meaning |", "|---|---|"]
+        for column, meaning in view.columns.items():
+            lines.append(f"| `{column}` | {meaning} |")
+            if view.quantiles and column == "mean":
+                lines.append("| `p10 … p90` | quantiles of demand, units |")
     return "\n".join(lines) + "\n"

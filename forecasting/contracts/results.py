@@ -40,7 +40,8 @@ FORECASTS = Table(
     ),
     key=("item_id", "location_id", "forecast_origin", "target_date"),
     quantiles=True,
-    skipping=("item_id", "forecast_origin", "target_date"),
+    skipping=("item_id", "target_date"),
+    partitioned_by=("forecast_origin",),
 )
 BACKTEST_FORECASTS = Table(
     "backtest_forecasts",

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 LIBRARY = sorted((ROOT / "forecasting").rglob("*.py"))
 CODE = [*LIBRARY, *sorted((ROOT / "jobs").glob("*.py"))]
 #: What each package of the library may import of the others, beside what every one may.
-FOUNDATION = {"config", "contracts", "errors", "origins", "periods", "settings_files", "states"}
+FOUNDATION = {"config", "contracts", "errors", "origins", "periods", "settings_files", "states", "views"}
 ALLOWED = {
     "ingest": set(),
     "demand": set(),

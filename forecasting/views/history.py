@@ -1,11 +1,10 @@
-"""Views over the tables, for people and their SQL: what each shows, and how."""
+"""Views that unfold the arrays of `sequences`: one row per series and period."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
+from forecasting.config import Config
 from forecasting.states import State
+from forecasting.views.view import PERIOD_AT, Name, View
 
 _STATES = {
     State.SOLD: "sold",
@@ -16,12 +15,6 @@ _STATES = {
     State.OUT_OF_STOCK_INFERRED: "out of stock, inferred",
 }
 _TREATMENTS = ("", "flagged", "capped", "masked", "imputed", "level shift")
-#: First day of the period number `at` of a series, in SQL.
-PERIOD_AT = {
-    "day": "date_add(first_period, at)",
-    "week": "date_add(first_period, 7 * at)",
-    "month": "add_months(first_period, at)",
-}
 _YEAR = {"day": 365, "week": 52, "month": 12}  # periods
 
 
@@ -29,7 +22,8 @@ def _words(words: tuple[str, ...] | list[str]) -> str:
     return f"array({', '.join(repr(word) for word in words)})"
 
 
-def _demand_history(table: Callable[[str], str], grain: str) -> str:
+def _demand_history(table: Name, config: Config) -> str:
+    grain = config.series.grain
     states = _words([_STATES[state] for state in sorted(_STATES)])
     return f"""
         SELECT item_id, location_id, {PERIOD_AT[grain]} AS period_start, p.quantity,
@@ -40,7 +34,8 @@ def _demand_history(table: Callable[[str], str], grain: str) -> str:
         LATERAL VIEW posexplode(arrays_zip(quantity, state, cleaned, treatment, price, discount)) AS at, p"""
 
 
-def _price_history(table: Callable[[str], str], grain: str) -> str:
+def _price_history(table: Name, config: Config) -> str:
+    grain = config.series.grain
     return f"""
         SELECT item_id, location_id, s.period_start, s.price, s.price / c.price AS price_to_category,
                s.price / avg(s.price) OVER (
@@ -53,26 +48,35 @@ def _price_history(table: Callable[[str], str], grain: str) -> str:
         ) s LEFT JOIN {table("category_prices")} c ON c.category = s.category AND c.period_start = s.period_start"""
 
 
-@dataclass(frozen=True)
-class View:
-    """A view: what it shows, the tables it needs, and its query, given the full name of a table and the grain."""
-
-    doc: str
-    needs: tuple[str, ...]
-    query: Callable[[Callable[[str], str], str], str]
-
-
-VIEWS: Mapping[str, View] = {
+_SERIES = {"item_id": "item (SKU)", "location_id": "place, or what series.location_level makes of places"}
+HISTORY = {
     "demand_history": View(
-        "Demand of every series and period from its first sale on, without gaps: what was sold, what kind of nothing a period "
-        "without sales was, demand as cleaned, with what was done, and the days since launch, or else since the first sale.",
+        "Demand of every series and period from its first sale on, without gaps.",
         ("sequences",),
         _demand_history,
+        _SERIES
+        | {
+            "period_start": "first day of the period",
+            "quantity": "units, as they came",
+            "state": f"what the period was: {', '.join(_STATES.values())}",
+            "cleaned": "units as demand.cleaning makes them; NaN where unknown",
+            "treatment": "what was done to them: flagged, capped, masked, imputed or level shift; null: nothing",
+            "price": "list price per unit as last seen; 0: none seen yet",
+            "discount": "share of the list price taken off, 0 to 1",
+            "age_days": "days since the launch, or else since the first sale",
+        },
     ),
     "price_history": View(
-        "List price of every series and period as last seen, as a ratio to the mean of what its category sold in that period, and "
-        "as a ratio to its own mean over the year before. Known of a period once it is over.",
+        "List price of every series and period as last seen, beside that of its category and its own past. Known of a period once it "
+        "is over.",
         ("sequences", "category_prices"),
         _price_history,
+        _SERIES
+        | {
+            "period_start": "first day of the period",
+            "price": "list price per unit as last seen; null: none seen yet",
+            "price_to_category": "its ratio to the mean list price of what its category sold in the period",
+            "price_to_past": "its ratio to its own mean over the year before",
+        },
     ),
 }

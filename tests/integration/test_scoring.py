@@ -1,0 +1,96 @@
+"""Scoring of past origins and of some series, on the small run: exact, and nothing else is touched."""
+
+import pytest
+from deltalake import DeltaTable
+
+from forecasting.config import load_config
+from forecasting.errors import ConfigError
+from forecasting.lake import rows
+from forecasting.runtime import start_run
+from jobs import score
+
+KEY = ["item_id", "location_id", "forecast_origin", "target_date"]
+LINEAGE = ["run_id", "created_at"]
+
+
+@pytest.fixture(scope="module")
+def settings(small_run, tmp_path_factory):
+    """A copy of the small run's lake, in which the model answers for all series. Tests leave its newest forecasts as they were."""
+    return (*small_run.copied_to(tmp_path_factory.mktemp("scoring")), "scoring.fallback=null")
+
+
+@pytest.fixture(scope="module")
+def before(settings):
+    """The forecasts of that lake, all of one origin, and what the job told of them."""
+    run, figures = scored(settings, run_id="whole")
+    return forecasts(run), figures
+
+
+def scored(settings, *more: str, run_id: str = "again"):
+    """A run of the job score with these settings; its figures."""
+    run = start_run(load_config(settings=[*settings, *more, f"run.id={run_id}"]), "score")
+    return run, score.execute(run)
+
+
+def forecasts(run):
+    return DeltaTable(run.lake.path("forecasts")).to_pandas().sort_values(KEY).reset_index(drop=True)
+
+
+def newest(frame):
+    return frame[frame["forecast_origin"] == frame["forecast_origin"].max()].reset_index(drop=True)
+
+
+def values(frame):
+    return frame.drop(columns=LINEAGE)
+
+
+def test_a_past_origin_is_scored_as_the_backtest_did_and_its_accuracy_is_that_of_the_backtest(settings, before):
+    before, _ = before
+    run, figures = scored(settings, "scoring.origins=2", "scoring.step=14")
+    after = forecasts(run)
+    assert values(newest(after)).equals(values(before))
+    filled = after[after["forecast_origin"] < before["forecast_origin"].max()]
+    backtest = DeltaTable(run.lake.path("backtest_forecasts")).to_pandas()
+    backtest = backtest[backtest["model"] == "transformer"]
+    both = filled.merge(backtest, on=KEY, suffixes=("", "_backtest"))
+    assert len(both) == len(backtest) and figures["origins"] == 2
+    for name in ("mean", *run.config.forecast.quantile_columns):
+        assert both[name].to_numpy() == pytest.approx(both[f"{name}_backtest"].to_numpy(), rel=1e-5, abs=1e-6)
+    (told,) = (row for row in rows(run.lake.view("forecast_accuracy")))
+    metrics = DeltaTable(run.lake.path("backtest_metrics")).to_pandas()
+    metrics = metrics[(metrics["model"] == "transformer") & (metrics["segment"] == "all")].set_index("metric")["value"]
+    for name in ("wql", "wape", "rmse", "bias"):
+        assert told[name] == pytest.approx(metrics[name], rel=1e-5), name
+
+
+def test_some_series_alone_are_scored_anew_and_all_others_stay(settings, before):
+    before, whole = before
+    item = before["item_id"].iloc[0]
+    run, figures = scored(settings, f"scoring.only=item_id = '{item}'", run_id="part")
+    after = newest(forecasts(run))
+    assert values(after).equals(values(before)) and figures == whole
+    assert set(after.loc[after["item_id"] == item, "run_id"]) == {"part"}
+    assert "part" not in set(after.loc[after["item_id"] != item, "run_id"])
+
+
+def test_series_that_were_not_there_are_added(settings, before):
+    before, _ = before
+    item = before["item_id"].iloc[-1]
+    run = start_run(load_config(settings=[*settings]), "score")
+    run.lake.delete("forecasts", {"item_id": item})
+    run, _ = scored(settings, f"scoring.only=item_id = '{item}'", run_id="part")
+    assert values(newest(forecasts(run))).equals(values(before))
+
+
+@pytest.mark.parametrize("only", ["nothing = 1", "item_id = 'no such item'", "item_id ="])
+def test_a_condition_that_chooses_nothing_is_told(settings, only):
+    with pytest.raises(ConfigError, match=r"scoring\.only: expected"):
+        scored(settings, f"scoring.only={only}")
+
+
+def test_an_origin_before_the_first_model_is_refused_before_anything_is_written(settings):
+    run = start_run(load_config(settings=[*settings, "scoring.origins=3", "scoring.step=14"]), "score")
+    before = run.lake.newest_version("forecasts")
+    with pytest.raises(ConfigError, match=r"scoring\.origins: expected origins from .* backtest\.origins"):
+        score.execute(run)
+    assert run.lake.newest_version("forecasts") == before

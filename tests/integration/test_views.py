@@ -1,0 +1,178 @@
+"""Views over forecasts, on a lake of a few rows whose answers can be told by hand."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from forecasting.contracts import TABLES
+from forecasting.evaluation.backtest import compare, series_as_of
+from forecasting.evaluation.metrics import backtest_metrics
+from forecasting.lake import rows
+from forecasting.sqlshell import use_lake
+from forecasting.views import VIEWS
+
+LAST = date(2024, 3, 31)
+DAYS = 60
+HORIZON = 28
+WHEN = datetime(2024, 4, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def run(make_run):
+    return make_run(f"forecast.horizon={HORIZON}", "forecast.quantiles=[0.1, 0.5, 0.9]")
+
+
+def sequence(item: str, quantity: list[float], observed: list[int] | None = None, price: float = 2.0) -> dict:
+    """A row of `sequences` that ends with LAST."""
+    length = len(quantity)
+    columns = TABLES["sequences"].columns
+    row = dict.fromkeys((column.name for column in columns), "-")
+    row |= {c.name: [0.0] * length for c in columns if c.type == "array<float>"}
+    row |= {c.name: [0] * length for c in columns if c.type in ("array<tinyint>", "array<smallint>")}
+    span = {"first_period": LAST - timedelta(length - 1), "last_period": LAST, "length": length}
+    values = {"quantity": quantity, "observed": observed or [1] * length, "price": [price] * length}
+    rest = {"promotion_kinds": {}, "launched_on": None, "category": None}
+    return row | span | values | rest | {"item_id": item, "location_id": "shop"}
+
+
+def forecasts(item: str, origin: date, mean: float, spread: float = 1.0, **changes) -> list[dict]:
+    """Rows of `forecasts` of the same demand every day."""
+    row = {
+        "item_id": item,
+        "location_id": "shop",
+        "forecast_origin": origin,
+        "mean": mean,
+        "p10": mean - spread,
+        "p50": mean,
+        "p90": mean + spread,
+        "method": "transformer",
+        "reason": None,
+        "model_version": "m",
+        "data_version": "d",
+        "run_id": "r",
+        "created_at": WHEN,
+    }
+    return [
+        row | {"target_date": origin + timedelta(ahead), "horizon": ahead} | changes for ahead in range(1, HORIZON + 1)
+    ]
+
+
+def write(run, table: str, records: list[dict]) -> None:
+    run.lake.write(run.lake.frame(records, table), table)
+
+
+def view(run, name: str) -> list[dict]:
+    return rows(run.lake.view(name))
+
+
+def test_the_latest_forecast_is_that_of_the_newest_origin_whole(run):
+    old, new = forecasts("a", LAST - timedelta(1), 1.0), forecasts("a", LAST, 2.0)
+    write(run, "forecasts", [*old, *forecasts("gone", LAST - timedelta(1), 9.0), *new])
+    found = sorted(view(run, "latest_forecasts"), key=lambda row: row["horizon"])
+    assert [{name: row[name] for name in new[0]} | {"created_at": WHEN} for row in found] == new
+
+
+def test_expected_units_add_up_the_days_of_a_week_and_of_four(run):
+    write(run, "forecasts", [*forecasts("a", LAST - timedelta(1), 7.0), *forecasts("a", LAST, 2.0)])
+    (found,) = view(run, "expected_units")
+    told = {name: found[name] for name in ("next_7_days", "next_28_days", "whole_horizon", "periods")}
+    assert told == {"next_7_days": 14.0, "next_28_days": 56.0, "whole_horizon": 56.0, "periods": 28}
+
+
+@pytest.mark.parametrize(("grain", "week", "four_weeks"), [("week", 2.0, 8.0), ("month", None, 2.0)])
+def test_expected_units_of_longer_periods(make_run, grain, week, four_weeks):
+    run = make_run(f"forecast.horizon={HORIZON}", "forecast.quantiles=[0.1, 0.5, 0.9]", f"series.grain={grain}")
+    write(run, "forecasts", forecasts("a", LAST, 2.0))
+    (found,) = view(run, "expected_units")
+    assert (found["next_7_days"], found["next_28_days"]) == (week, four_weeks)
+
+
+def test_changes_are_over_the_days_that_both_forecasts_tell(run):
+    before = [*forecasts("a", LAST - timedelta(7), 2.0), *forecasts("a", LAST - timedelta(9), 100.0)]
+    write(run, "forecasts", [*before, *forecasts("a", LAST, 3.0), *forecasts("new", LAST, 1.0)])
+    (found,) = view(run, "forecast_changes")
+    assert (found["item_id"], found["earlier_origin"], found["periods"]) == ("a", LAST - timedelta(7), 21)
+    assert (found["units"], found["units_before"], found["change"]) == (63.0, 42.0, 21.0)
+    assert found["relative_change"] == pytest.approx(0.5)
+
+
+def test_errors_are_of_days_that_came_and_could_be_seen(run):
+    quantity, observed = [5.0] * DAYS, [1] * DAYS
+    observed[-2] = 0
+    write(run, "sequences", [sequence("a", quantity, observed)])
+    write(run, "forecasts", [*forecasts("a", LAST - timedelta(3), 2.0), *forecasts("a", LAST, 2.0)])
+    found = view(run, "forecast_errors")
+    assert {row["target_date"] for row in found} == {LAST, LAST - timedelta(2)}
+    assert {(row["actual"], row["error"], row["horizon"] - (row["target_date"] - LAST).days) for row in found} == {
+        (5.0, -3.0, 3)
+    }
+
+
+def test_accuracy_is_that_of_the_backtest(run):
+    origin = LAST - timedelta(HORIZON)
+    history = [
+        sequence("a", [float(day % 7) for day in range(DAYS)]),
+        sequence("b", [float(day % 3) for day in range(45)]),
+    ]
+    told = [*forecasts("a", origin, 3.0), *forecasts("b", origin, 0.5, spread=0.4)]
+    write(run, "sequences", history)
+    write(run, "forecasts", [*told, *forecasts("a", LAST, 1.0)])
+    (found,) = view(run, "forecast_accuracy")
+    config = run.config.model_copy(
+        update={"backtest": run.config.backtest.model_copy(update={"models": ("transformer",)})}
+    )
+    sequences, of_origin = run.lake.read("sequences"), run.lake.read("forecasts").where(f"forecast_origin = '{origin}'")
+    compared = compare(sequences, {"transformer": of_origin}, config, origin)
+    metrics = backtest_metrics(compared, series_as_of(sequences, config, origin), config.forecast, 7)
+    expected = {row["metric"]: row["value"] for row in rows(metrics.where("segment = 'all'"))}
+    for name in ("wql", "wape", "rmse", "bias"):
+        assert found[name] == pytest.approx(expected[name]), name
+    assert found["inside"] == pytest.approx(expected["coverage_80"])
+    assert (found["periods"], found["series"], found["last_target"]) == (2 * HORIZON, 2, LAST)
+
+
+def test_exceptions_say_which_and_why(run):
+    write(
+        run,
+        "sequences",
+        [
+            sequence("usual", [5.0] * DAYS),
+            sequence("rises", [1.0] * DAYS, price=3.0),
+            sequence("falls", [10.0] * DAYS),
+            sequence("rare", [0.0] * (DAYS - 1) + [1.0]),
+            sequence("new", [5.0] * 20),
+            sequence("surprises", [5.0] * (DAYS - 7) + [20.0] * 7),
+            sequence("by floor", [5.0] * DAYS),
+            sequence("unseen", [0.0] * DAYS, [1] * (DAYS - 28) + [0] * 28),
+        ],
+    )
+    before = [*forecasts("surprises", LAST - timedelta(7), 5.0), *forecasts("usual", LAST - timedelta(7), 5.0)]
+    now = {"usual": 5.0, "rises": 3.0, "falls": 1.0, "rare": 0.1, "new": 5.0, "surprises": 9.0, "unseen": 5.0}
+    told = [row for item, mean in now.items() for row in forecasts(item, LAST, mean)]
+    told += forecasts("by floor", LAST, 5.0, method="recent_quantiles", reason="the floor was better")
+    write(run, "forecasts", [*before, *told])
+    found = {row["item_id"]: row for row in view(run, "forecast_exceptions")}
+    assert {item: row["exception"] for item, row in found.items()} == {
+        "rises": "rise",
+        "falls": "fall",
+        "new": "new",
+        "surprises": "surprise",
+        "by floor": "method",
+    }
+    assert found["rises"]["reason"] == "expected 84.0 units, more than twice the 28.0 units of late"
+    assert found["rises"]["money"] == pytest.approx(56 * 3.0)
+    assert found["surprises"]["reason"] == "7 of the last 7 periods lay outside the range of their forecast"
+    assert found["new"]["reason"] == "forecast from 20 periods of history"
+    assert found["new"]["recent_units"] == 140.0  # 20 days seen, as 28
+    assert found["by floor"]["reason"] == "forecast by recent_quantiles: the floor was better"
+
+
+def test_every_view_is_registered_with_a_comment_on_each_column(run):
+    write(run, "sequences", [sequence("a", [5.0] * DAYS)])
+    write(run, "forecasts", forecasts("a", LAST, 5.0))
+    assert set(run.lake.views(["sequences", "forecasts"])) == set(VIEWS) - {"price_history"}
+    use_lake(run.lake)
+    for name in run.lake.views(["sequences", "forecasts"]):
+        described = rows(run.spark.sql(f"DESCRIBE {name}"))
+        assert [row["col_name"] for row in described] == run.lake.view(name).columns
+        assert all(row["comment"] for row in described), name
