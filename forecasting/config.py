@@ -260,6 +260,11 @@ class InventoryConfig(Section):
     demand_correlation: Annotated[float, Field(ge=0, lt=1)]
 
 
+class MaintenanceConfig(Section):
+    keep_days: Positive | None
+    vacuum_hours: Annotated[int, Field(ge=168)]
+
+
 class ReportConfig(Section):
     path: str | None
     random_series: Annotated[int, Field(ge=0)]
@@ -292,6 +297,7 @@ class Config(Section):
     backtest: BacktestConfig
     scoring: ScoringConfig
     inventory: InventoryConfig
+    maintenance: MaintenanceConfig
     report: ReportConfig
     spark: SparkConfig
 

@@ -3,86 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
 from uuid import uuid4
 
 from delta.tables import DeltaTable
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from forecasting.catalog import Catalog
 from forecasting.commits import TOKEN, Commit, History
-from forecasting.config import Config
 from forecasting.contracts import TABLES, Source, Table
 from forecasting.errors import LakeError
-from forecasting.sqltext import among, create_table, create_view, text_literal
-from forecasting.views import VIEWS
+from forecasting.sqltext import among
 
 ROW_GROUP = 16 * 2**20  # bytes of an exported file that whoever reads it holds at once
 
 
-@dataclass(frozen=True)
-class Lake:
-    """The tables of one configuration, in the catalog and, where `lake.path` is set, as folders `<lake.path>/<table>`."""
-
-    spark: SparkSession
-    config: Config
-    _registered: set[str] = field(default_factory=set, compare=False, repr=False)  # in this session's catalog
-
-    def name(self, table: str) -> str:
-        """Full name of a table for SQL."""
-        lake = self.config.lake
-        return ".".join(f"`{part}`" for part in (lake.catalog, lake.schema_, table))
-
-    @property
-    def folder(self) -> str | None:
-        """Absolute folder or URI of all tables; None for managed tables."""
-        root = self.config.lake.path
-        if root is None:
-            return None
-        return (root if urlparse(root).scheme else str(Path(root).resolve())).rstrip("/")
-
-    def path(self, table: str) -> str | None:
-        """Folder or URI of a table; None for a managed table."""
-        return None if self.folder is None else f"{self.folder}/{table}"
-
-    def exists(self, table: str) -> bool:
-        """Whether the table has been written."""
-        path = self.path(table)
-        if path is None:
-            return self.spark.catalog.tableExists(self.name(table))
-        return DeltaTable.isDeltaTable(self.spark, path)
-
-    def register(self) -> list[str]:
-        """Makes every table that has been written, and the views over them, known to the catalog; returns their names."""
-        known = [table for table in TABLES if self.exists(table)]
-        for table in known:
-            self._register(table)
-        views = self.views(known)
-        for statement in views.values():
-            self.spark.sql(statement)
-        return [*known, *views]
-
-    def view(self, name: str) -> DataFrame:
-        """What a view shows.
-
-        Raises:
-            LakeError: one of its tables has not been written yet.
-        """
-        for table in VIEWS[name].needs:
-            self._must_exist(table)
-        return self.spark.sql(VIEWS[name].query(self._reference, self.config))
-
-    def views(self, known: Sequence[str]) -> dict[str, str]:
-        """The statement that creates each view whose tables are known."""
-        return {
-            name: create_view(view, self.name(name), self.name, self.config)
-            for name, view in VIEWS.items()
-            if set(view.needs) <= set(known)
-        }
+class Lake(Catalog):
+    """The tables of one configuration, to read and to write."""
 
     def read(self, table: str, version: int | None = None) -> DataFrame:
         """A table, at its newest version or at the given one.
@@ -155,6 +99,10 @@ class Lake:
         self._create(TABLES[table])
         self._target(table).delete(_all_among(of))
 
+    def delete_before(self, table: str, column: str, first: date) -> None:
+        """Takes the rows whose date lies before `first` out of a table."""
+        self._target(table).delete(F.col(column) < F.lit(first))
+
     def log(self, df: DataFrame, table: str) -> None:
         """Adds rows about what happened, to a table of which no row is ever replaced."""
         self._save(df, TABLES[table], "append", {"mergeSchema": "true"})
@@ -216,6 +164,28 @@ class Lake:
         merge = self._target(table).alias("old").merge(self._conform(df, contract).alias("new"), " AND ".join(same))
         merge.withSchemaEvolution().whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
 
+    def compact(self, table: str) -> int:
+        """Makes few large files of the many small ones that writes leave, one commit a table; no row changes.
+
+        In a partitioned table a partition of several files is put in the order of the first of the table's `skipping` columns, by which a
+        query for few items reads little; one that is a single file is taken to be in order.
+
+        Returns:
+            Files that were made anew.
+        """
+        contract, statement = TABLES[table], f"OPTIMIZE {self._reference(table)}"
+        if contract.partitioned_by:
+            (column,) = contract.partitioned_by
+            files = Counter(re.findall(rf"{column}=([^/]+)/", " ".join(self.read(table).inputFiles())))
+            if not (several := sorted(value for value, number in files.items() if number > 1)):
+                return 0
+            statement += f" WHERE {among(column, several)} ZORDER BY (`{contract.skipping[0]}`)"
+        return self.spark.sql(statement).select("metrics.numFilesRemoved").first()["numFilesRemoved"]
+
+    def vacuum(self, table: str, hours: int) -> None:
+        """Deletes files that no version of the last so many hours needs."""
+        self.spark.sql(f"VACUUM {self._reference(table)} RETAIN {hours} HOURS")
+
     def update(self, table: str, chosen: Column, values: dict[str, str]) -> None:
         """Sets text columns of the chosen rows, in one atomic commit."""
         self._target(table).update(chosen, {column: F.lit(value) for column, value in values.items()})
@@ -256,10 +226,18 @@ class Lake:
     def _save(self, df: DataFrame, contract: Table, mode: str, options: dict[str, str]) -> None:
         conforming = self._conform(df, contract)
         self._create(contract)
+        if contract.partitioned_by:
+            self._divide(contract)
         if isinstance(contract, Source) and "overwriteSchema" in options:
             options = {**options, "mergeSchema": "true"}
             del options["overwriteSchema"]  # columns that did not come stay in the schema
         self._put(conforming, contract, mode, options)
+
+    def _divide(self, contract: Table) -> None:
+        """Brings a table into the partitions of its contract, if an earlier version of the code wrote it into others."""
+        detail = self.spark.sql(f"DESCRIBE DETAIL {self._reference(contract.name)}").select("partitionColumns").first()
+        if tuple(detail["partitionColumns"]) != contract.partitioned_by:
+            self._put(self.read(contract.name), contract, "overwrite", {"overwriteSchema": "true"})
 
     def _put(self, df: DataFrame, contract: Table, mode: str, options: dict[str, str]) -> None:
         writer = df.write.format("delta").mode(mode).options(**options)
@@ -284,65 +262,9 @@ class Lake:
         columns = [column for column in columns if column.name in came]
         return df.select(*(F.col(c.name).cast(c.type).alias(c.name, metadata={"comment": c.doc}) for c in columns))
 
-    def _create(self, contract: Table) -> None:
-        """Creates an empty table with the contract's columns and comments, if there is none, and registers it; one whose files an
-        earlier version of the code divided otherwise is divided anew."""
-        if not self.exists(contract.name):
-            self._create_schema()
-            # By its folder if the catalog knows the name already: its folder is gone, or it is another lake's table.
-            known = self.spark.catalog.tableExists(self.name(contract.name))
-            name = self._reference(contract.name) if known else self.name(contract.name)
-            place = None if known else self.path(contract.name)
-            self.spark.sql(create_table(contract, name, place, self.config.forecast.quantile_columns))
-            if not known:
-                self._registered.add(contract.name)
-        elif contract.partitioned_by:
-            detail = (
-                self.spark.sql(f"DESCRIBE DETAIL {self._reference(contract.name)}").select("partitionColumns").first()
-            )
-            if tuple(detail["partitionColumns"]) != contract.partitioned_by:
-                self._put(self.read(contract.name), contract, "overwrite", {"overwriteSchema": "true"})
-        self._register(contract.name)
-
-    def _register(self, table: str) -> None:
-        """Makes a table in the lake's folder known to the catalog under its name.
-
-        Raises:
-            LakeError: the catalog holds another table under this name.
-        """
-        name, path = self.name(table), self.path(table)
-        if path is None or table in self._registered:
-            return
-        self._create_schema()
-        if self.spark.catalog.tableExists(name):
-            registered = self.spark.sql(f"DESCRIBE DETAIL {name}").select("location").first()["location"]
-            if _plain(registered) != _plain(path):
-                raise LakeError(
-                    f"Table {name}: expected to lie at {path}, but the catalog says {registered}. "
-                    "Give this lake a schema of its own with --set lake.schema=NAME, or drop the other table."
-                )
-        else:
-            self.spark.sql(f"CREATE TABLE {name} USING delta LOCATION {text_literal(path)}")
-        self._registered.add(table)
-
-    def _create_schema(self) -> None:
-        lake = self.config.lake
-        self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS `{lake.catalog}`.`{lake.schema_}`")
-
     def _target(self, table: str) -> DeltaTable:
         path = self.path(table)
         return DeltaTable.forPath(self.spark, path) if path else DeltaTable.forName(self.spark, self.name(table))
-
-    def _reference(self, table: str) -> str:
-        path = self.path(table)
-        return self.name(table) if path is None else f"delta.`{path}`"
-
-    def _must_exist(self, table: str) -> None:
-        if not self.exists(table):
-            raise LakeError(
-                f"Table {self._reference(table)}: expected to exist, came none. Run the job that writes it first; "
-                "`forecasting run` runs them all."
-            )
 
 
 def _all_among(values: dict[str, Any]) -> str:
@@ -373,10 +295,3 @@ def _for_spark(folder: str) -> str:
         return f"s3a://{folder.removeprefix('s3://')}"
     plain = not urlparse(folder).scheme and not folder.startswith("/Volumes/")
     return Path(folder).resolve().as_uri() if plain else folder
-
-
-def _plain(location: str) -> str:
-    """A folder's path without scheme and escapes, to compare `file:/a%20b` with `/a b`."""
-    parts = urlparse(location)
-    path = unquote(parts.path) if parts.scheme == "file" else location
-    return path.rstrip("/")

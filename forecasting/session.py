@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 
 from forecasting.config import Config
 from forecasting.settings_files import conf_file
+from forecasting.sqlserver import ONE_SESSION
 
 DELTA_VERSION = "4.4.0"
 DELTA_SETTINGS = {
@@ -47,7 +48,7 @@ def build_session(config: Config, name: str) -> SparkSession:
     starts an embedded Spark with Delta's jars from the local cache, or through Spark's package resolver if that is empty.
     """
     builder = SparkSession.builder.appName(f"forecasting-{name}")
-    for key, value in (SETTINGS | DELTA_SETTINGS).items():
+    for key, value in (SETTINGS | DELTA_SETTINGS | ONE_SESSION).items():
         builder = builder.config(key, value)
     # Ranks that Spark has started wait for one another, by default for a year.
     builder = builder.config("spark.barrier.sync.timeout", config.training.start_timeout)

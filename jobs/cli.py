@@ -16,6 +16,7 @@ from forecasting.config import Config, load_config
 from forecasting.errors import LakeError
 from forecasting.lake import Lake
 from forecasting.runtime import add_options, friendly_errors, start_run
+from forecasting.scoring.function import calls_forecast, register_forecast
 from forecasting.sqlshell import init_sql, result_table, shell_command, shell_environment, use_lake
 
 JOBS = {
@@ -30,7 +31,9 @@ JOBS = {
     "report": "report.html: forecasts, accuracy and orders at a glance",
 }
 COMMANDS = JOBS | {
+    "maintain": "delete old origins, compact files, and remove those of earlier versions",
     "replay": "check quarantined rows of a stream again, after the mapping or rules were mended",
+    "serve": "answer SQL of other programs over JDBC or ODBC, until it is stopped",
     "sql": "query the tables: one query, or Spark's SQL shell without one",
 }
 
@@ -71,6 +74,8 @@ def sql(argv: Sequence[str]) -> None:
 def _query(config: Config, query: str) -> None:
     run = start_run(config, "sql")
     use_lake(run.lake)
+    if calls_forecast(query):
+        register_forecast(run.lake)
     try:
         table = result_table(run.spark.sql(query))
     except PySparkException as error:

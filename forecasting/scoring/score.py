@@ -53,20 +53,29 @@ def forecast(sequences: DataFrame, shared: SharedRows, artifact: bytes, config: 
     )
 
 
-def forecast_udf(artifact: bytes, shared: SharedRows, origin: date, config: Config, read: tuple[str, ...]):
-    """The UDF, from Arrow to Arrow: columns `read` of `sequences` in, a struct of arrays over the horizon out (mean, then each quantile)."""
+def forecast_udf(artifact: bytes, shared: SharedRows, origin: date, config: Config, read: tuple[str, ...] | None):
+    """The UDF, from Arrow to Arrow: columns of `sequences` in, a struct of arrays over the horizon out (mean, then each quantile).
+
+    Args:
+        read: columns that it is given, in this order; None: one struct of columns with these names.
+    """
     names = ("mean", *config.forecast.quantile_columns)
     batch_size, last = config.scoring.batch_size, int(position(origin, config.series.grain))
     key = hashlib.sha256(artifact + pickle.dumps((shared, last, batch_size))).hexdigest()
 
-    def predict(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
-        predictor = _loaded(key, artifact, shared, last, batch_size)
-        for columns in batches:
-            mean, quantiles = predictor.predict(pa.RecordBatch.from_arrays(list(columns), list(read)))
-            values = [mean, *(quantiles[..., level] for level in range(quantiles.shape[-1]))]
-            yield pa.StructArray.from_arrays([_lists(each) for each in values], names)
+    def answers(batch: pa.RecordBatch) -> pa.Array:
+        mean, quantiles = _loaded(key, artifact, shared, last, batch_size).predict(batch)
+        values = [mean, *(quantiles[..., level] for level in range(quantiles.shape[-1]))]
+        return pa.StructArray.from_arrays([_lists(each) for each in values], names)
 
-    return F.arrow_udf(predict, "struct<" + ", ".join(f"{name}: array<float>" for name in names) + ">")
+    def of_columns(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
+        return (answers(pa.RecordBatch.from_arrays(list(columns), list(read))) for columns in batches)
+
+    def of_structs(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        return (answers(pa.RecordBatch.from_struct_array(structs)) for structs in batches)
+
+    function = of_columns if read else of_structs
+    return F.arrow_udf(function, "struct<" + ", ".join(f"{name}: array<float>" for name in names) + ">")
 
 
 def _lists(values: np.ndarray) -> pa.ListArray:

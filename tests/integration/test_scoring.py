@@ -7,7 +7,9 @@ from forecasting.config import load_config
 from forecasting.errors import ConfigError
 from forecasting.lake import rows
 from forecasting.runtime import start_run
-from jobs import score
+from forecasting.scoring.function import calls_forecast, register_forecast
+from forecasting.sqlshell import use_lake
+from jobs import cli, score
 
 KEY = ["item_id", "location_id", "forecast_origin", "target_date"]
 LINEAGE = ["run_id", "created_at"]
@@ -94,3 +96,36 @@ def test_an_origin_before_the_first_model_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=r"scoring\.origins: expected origins from .* backtest\.origins"):
         score.execute(run)
     assert run.lake.newest_version("forecasts") == before
+
+
+def test_sql_forecasts_any_table_of_sequences(settings, before):
+    before, _ = before
+    run = start_run(load_config(settings=[*settings]), "sql")
+    use_lake(run.lake)
+    register_forecast(run.lake)
+    query = "SELECT item_id, location_id, f.mean, f.p90 FROM (SELECT *, forecast(struct(*)) AS f FROM {rows})"
+    found = run.spark.sql(query, rows=run.lake.read("sequences")).toPandas()
+    expected = before.groupby(["item_id", "location_id"])
+    assert len(found) == len(expected)
+    for row in found.itertuples():
+        of_series = expected.get_group((row.item_id, row.location_id))
+        assert row.mean == pytest.approx(of_series["mean"].to_numpy(), rel=1e-6)
+        assert row.p90 == pytest.approx(of_series["p90"].to_numpy(), rel=1e-6)
+
+
+def test_a_query_on_the_command_line_may_forecast(settings, capsys):
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    cli.main(["sql", *arguments, "SELECT count_if(size(forecast(struct(*)).mean) = 14) AS series FROM sequences"])
+    assert " 150 " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("query", "calls"),
+    [
+        ("SELECT forecast(struct(*)) FROM sequences", True),
+        ("select Forecast (struct(*))", True),
+        ("SELECT * FROM forecasts WHERE forecast_origin IN (SELECT 1)", False),
+    ],
+)
+def test_a_model_is_loaded_only_for_queries_that_call_it(query, calls):
+    assert calls_forecast(query) == calls
