@@ -33,6 +33,8 @@ def serving(spark: SparkSession, host: str, port: int) -> Iterator[None]:
     hadoop.set("hive.server2.thrift.bind.host", host)
     hadoop.set("hive.server2.thrift.port", str(port))
     thrift = jvm.org.apache.spark.sql.hive.thriftserver.HiveThriftServer2
+    # Delta 4.4 answers max(DATE) from its statistics by a date of Java's old kind, and the server asks for the new one.
+    spark.conf.set("spark.databricks.delta.optimizeMetadataQuery.enabled", "false")
     server = thrift.startWithContext(spark._jsparkSession.sqlContext())
     try:
         yield
