@@ -89,7 +89,7 @@ def lay_out_training(run: Run, folder: Path) -> None:
     task.save()
 
 
-def train(case: Case, place: str) -> dict[str, float]:
+def train(case: Case, place: str) -> dict[str, Any]:
     """Trains as the launcher `in_process` does; what the rank told of itself. `step_...` are of steps in which nothing was compiled,
     validated or saved."""
     use(case.device)
@@ -111,6 +111,7 @@ def train(case: Case, place: str) -> dict[str, float]:
     step, waiting = settled(told)
     return {
         "wql": result["validation_wql"],
+        "wql_of_validations": [validation["wql"] for validation in result["history"]],
         "steps": result["steps"],
         "left_out": last["left_out"],
         "rank_seconds": seconds,
