@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from benchmarks.accuracy import configuration, export_series, peer_figures
@@ -47,8 +48,9 @@ SERIES = 4_096  # that steps draw from
 WARM_UP = 5  # steps before time is taken
 
 
-def training_data(run: Run) -> tuple[ModelSpec, SharedRows, int, pa.Table]:
-    """Specification, shared rows, last period that training sees, and some series; makes the tables if they are not there."""
+def known_series(run: Run) -> tuple[ModelSpec, SharedRows, int, DataFrame]:
+    """Specification, shared rows, last period that training sees, and all series that had begun by then; makes the tables if they are
+    not there."""
     if not run.lake.exists("sequences"):
         for name in NEEDED:
             run.stage(name, STAGES[name])
@@ -57,13 +59,14 @@ def training_data(run: Run) -> tuple[ModelSpec, SharedRows, int, pa.Table]:
     until = backtest_origins(last, run.config)[0]
     known = sequences.where(F.col("first_period") <= F.lit(until))
     spec = specify(known, shared, run.config, until, "benchmark")
+    return spec, shared, int(position(np.datetime64(until), spec.grain)), known
+
+
+def training_data(run: Run) -> tuple[ModelSpec, SharedRows, int, pa.Table]:
+    """What `known_series` gives, of SERIES series alone."""
+    spec, shared, origin, known = known_series(run)
     some = known.orderBy(F.xxhash64("item_id", "location_id")).limit(SERIES)
-    return (
-        spec,
-        shared,
-        int(position(np.datetime64(until), spec.grain)),
-        some.select(*sequence_columns(spec.inputs)).toArrow(),
-    )
+    return spec, shared, origin, some.select(*sequence_columns(spec.inputs)).toArrow()
 
 
 def step_flops(model, series: int, origins: int) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from forecasting.models.batches import empty_input
 from forecasting.models.shared import Shared
@@ -27,9 +28,19 @@ def use_threads(threads: int) -> None:
         return
 
 
+def see_own_gpu(resources: Mapping[str, Any]) -> None:
+    """Lets this process see the GPU alone that Spark gave its task, if it did; only before TensorFlow starts.
+
+    Args:
+        resources: `TaskContext.resources()`.
+    """
+    if "gpu" in resources:
+        os.environ["CUDA_VISIBLE_DEVICES"] = resources["gpu"].addresses[0]
+
+
 def use_gpu(number: int) -> None:
-    """Keeps TensorFlow to one of the GPUs that this process sees, and to the memory that it comes to need; without effect where
-    there is none, and once TensorFlow has started."""
+    """Keeps TensorFlow to one of the GPUs that this process sees, and to the memory that it comes to need, so that others have room beside
+    it; without effect where there is none, and once TensorFlow has started."""
     import tensorflow as tf
 
     if gpus := tf.config.list_physical_devices("GPU"):

@@ -13,13 +13,13 @@ from forecasting.models.shared import SharedRows
 class Predictor:
     """Scores series from one forecast origin with one model."""
 
-    def __init__(self, artifact: bytes, rows: SharedRows, origin: int, batch_size: int) -> None:
+    def __init__(self, artifact: bytes, rows: SharedRows, origin: int, batch_size: int, xla: bool = False) -> None:
         import tensorflow as tf
 
         self.model, self.spec, self._shared = load_model(artifact, rows)
         self._tf, self._origin, self._batch_size = tf, origin, batch_size
         self._last = np.array([self.spec.patches - 1], np.int32)
-        self._forward = tf.function(self.model.call)
+        self._forward = tf.function(self.model.call, jit_compile=xla)
 
     def predict(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
         """Forecasts of the rows of `batch` (columns `batches.sequence_columns`).

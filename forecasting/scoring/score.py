@@ -9,12 +9,14 @@ from datetime import date
 
 import numpy as np
 import pyarrow as pa
+from pyspark import TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from forecasting.config import Config
 from forecasting.models.artifact import unpack
 from forecasting.models.batches import sequence_columns
+from forecasting.models.build import see_own_gpu, use_gpu, use_threads
 from forecasting.models.shared import SharedRows
 from forecasting.periods import position, starts
 from forecasting.scoring.predict import Predictor
@@ -95,10 +97,11 @@ def spread(sequences: DataFrame) -> DataFrame:
 
 def _loaded(key: str, artifact: bytes, shared: SharedRows, origin: int, batch_size: int) -> Predictor:
     """The predictor of this process, made at the first call and kept for the tasks that follow."""
-    from forecasting.models.build import use_threads
-
     if key not in _LOADED:
+        if context := TaskContext.get():  # on a GPU of its own, or on one of those there are, beside other workers
+            see_own_gpu(context.resources())
         use_threads(1)
+        use_gpu(context.partitionId() if context else 0)
         _LOADED.clear()
         _LOADED[key] = Predictor(artifact, shared, origin, batch_size)
     return _LOADED[key]

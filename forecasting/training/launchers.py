@@ -15,6 +15,7 @@ from pyspark import BarrierTaskContext
 from pyspark.sql import SparkSession
 
 from forecasting.errors import TrainingError
+from forecasting.models.build import see_own_gpu
 from forecasting.training.places import places_counted, ranks_with_a_place
 from forecasting.training.rank import RankTask, run_rank, train_in
 from forecasting.training.reports import fatal_fault
@@ -50,8 +51,7 @@ def _barrier_task(task: RankTask) -> Callable[[Iterator[pa.RecordBatch]], Iterat
         context = BarrierTaskContext.get()
         rank = context.partitionId()
         hosts = [info.address.rpartition(":")[0] for info in context.getTaskInfos()]
-        if "gpu" in context.resources():
-            os.environ["CUDA_VISIBLE_DEVICES"] = context.resources()["gpu"].addresses[0]
+        see_own_gpu(context.resources())
         if fatal := fatal_fault(task.reports):  # of an attempt before this one, which Spark makes by itself
             raise TrainingError(fatal)
         if len(hosts) == 1:

@@ -214,7 +214,8 @@ class Trainer:
         self.batch_size, self.weight = end - begin, (end - begin) * ring.size / config.batch_size
         self.origins = min(config.origins_per_series, shard.spec.patches)
         self._loss = tf.constant(0.0)
-        self._unusable, self._left_out = (tf.Variable(0, trainable=False) for _ in range(2))
+        # A variable of 32-bit integers would lie on the host, where a step that XLA compiles for a GPU cannot reach it.
+        self._unusable, self._left_out = (tf.Variable(0, trainable=False, dtype=tf.int64) for _ in range(2))
         share = math.ceil(config.validation_share * series)
         count = max(1, min(share, config.validation_series))
         shard.hold_out(count, config.seed, begin=series * ring.rank // ring.size, series=series)
@@ -323,8 +324,9 @@ class Trainer:
         self.optimizer.apply(clipped, self.model.trainable_variables)
         for average, weight in zip(self.averages, self.model.weights, strict=True):
             average.assign(share * average + (1.0 - share) * weight)
-        self._unusable.assign(tf.where(usable, 0, self._unusable + 1))
-        self._left_out.assign_add(tf.cast(~usable, tf.int32))
+        unusable = tf.cast(~usable, tf.int64)
+        self._unusable.assign(unusable * (self._unusable + 1))
+        self._left_out.assign_add(unusable)
 
     def _validation_sums(self, inputs, origins, actual, counts, censored):
         quantiles, _ = self.model(inputs, origins)

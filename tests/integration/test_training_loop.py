@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
+import tensorflow as tf
 from small_sequences import ORIGIN, equal_sequences, small_config, small_sequences, small_shared, small_spec
 
 from forecasting.errors import TrainingError
@@ -21,7 +22,7 @@ from forecasting.models.build import build_model
 from forecasting.models.shared import SharedRows
 from forecasting.models.spec import Inputs, model_spec
 from forecasting.periods import SEASON, position, shift
-from forecasting.training.loop import Ahead, Checkpoints, State, Trainer, fit, total_steps
+from forecasting.training.loop import Ahead, Checkpoints, Spent, State, Trainer, fit, total_steps
 from forecasting.training.ring import SingleRank
 from forecasting.training.shard import Shard
 
@@ -107,6 +108,15 @@ class Meeting:
         total = np.sum(self._values, axis=0)
         self._all.wait()
         return total
+
+
+def test_all_that_a_step_changes_can_lie_on_a_gpu(shard):
+    """TensorFlow keeps variables of 32-bit integers on the host, and XLA refuses a step for a GPU that reads or changes one."""
+    trainer = Trainer(build_model(shard.spec, shard.shared, 1), shard, training("training.xla=true"), SingleRank(), 24)
+    trainer.train(0, Spent())
+    counters = [each for each in vars(trainer).values() if isinstance(each, tf.Variable)]
+    assert len(counters) == 2
+    assert not [v for v in (*counters, *trainer.variables) if tf.as_dtype(v.dtype) == tf.int32]
 
 
 def test_two_ranks_that_had_ended_but_for_the_artifact_end_again_together(shard, tmp_path):
