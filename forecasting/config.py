@@ -251,6 +251,11 @@ class ScoringConfig(Section):
     only: str | None
     batch_size: Positive
 
+    @property
+    def stand_in(self) -> Floor:
+        """The floor that forecasts a series for which the model gives no number."""
+        return self.fallback or "recent_quantiles"
+
 
 class InventoryConfig(Section):
     lead_time: Annotated[int, Field(ge=0)]

@@ -139,7 +139,7 @@ class friendly_errors:  # lower case, since it reads as a statement: `with frien
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> bool:
         own = str(error) if isinstance(error, ForecastingError) else None
-        message = own or _told_by_a_worker(error) or _told_by_the_disk(error)
+        message = own or _told_by_a_worker(error) or _told_by_another_run(error) or _told_by_the_disk(error)
         if message:
             Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/bold red] {escape(message)}", highlight=False)
             raise SystemExit(2) from error
@@ -150,6 +150,15 @@ def _told_by_a_worker(error: BaseException | None) -> str | None:
     """The message of a ForecastingError that was raised in a Spark task; Spark passes on only its text, in a traceback."""
     found = re.findall(r"^\s*forecasting\.errors\.\w+: (.+)$", str(error), re.MULTILINE)
     return found[-1] if found and isinstance(error, PySparkException) else None
+
+
+def _told_by_another_run(error: BaseException | None) -> str | None:
+    """What to do when another run wrote the same rows of a table meanwhile."""
+    found = re.search(r"\[(DELTA_CONCURRENT_\w+|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED)[\].]", str(error))
+    return found and (
+        f"Expected a table that no other run writes meanwhile, came another run's write of the same rows ({found[1]}). The table is as that "
+        "run left it, and nothing of this one is in it. Start the same command again once the other has ended."
+    )
 
 
 def _told_by_the_disk(error: BaseException | None) -> str | None:

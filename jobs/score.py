@@ -50,7 +50,7 @@ def score_from(
     answers = with_fallback(forecasts, known, worse, config, origin)
     if lake.exists("calendar"):
         answers = without_closed_days(answers, lake.read("calendar"), config)
-    by_floor = F.col("method") == F.lit(config.scoring.fallback)
+    by_floor = F.col("method") == config.scoring.stand_in
     versions = F.when(by_floor, F.concat_ws(" ", "method", F.lit(__version__))).otherwise(model_version)
     told = with_lineage(answers, **run.lineage(model_version=versions, data_version=data_version))
     if config.scoring.only is None:
@@ -99,7 +99,7 @@ def _better_by_floor(run: Run, origin: date, model_version: str) -> DataFrame | 
 def _figures(run: Run, origins: list[date]) -> Figures:
     """What the newest origin's rows come to."""
     config, newest = run.config, F.col("forecast_origin") == F.lit(origins[-1])
-    by_floor = F.col("method") == F.lit(config.scoring.fallback)
+    by_floor = F.col("method") == config.scoring.stand_in
     fallen_back = F.count_distinct(F.when(by_floor, F.struct("item_id", "location_id")))
     totals = (
         run.lake.read("forecasts")

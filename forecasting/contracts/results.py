@@ -33,7 +33,8 @@ FORECASTS = Table(
         required(
             "method",
             "string",
-            "scoring.model; scoring.fallback where the backtest shows that it is better; closed: the place will be",
+            "scoring.model; scoring.fallback where the backtest shows that it is better, or where the model gives no number; closed: the "
+            "place will be",
         ),
         Column("reason", "string", "why another method than scoring.model; else null"),
         *LINEAGE,

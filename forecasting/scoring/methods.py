@@ -26,8 +26,13 @@ def with_fallback(
         sequences: gold `sequences`.
         worse: rows of `forecast_value_added`; None for none.
     """
-    method, floor = F.lit(config.scoring.model), config.scoring.fallback
-    by_model = forecasts.withColumns({"method": method, "reason": F.lit(None).cast("string")})
+    model, floor = config.scoring.model, config.scoring.fallback
+    by_model = forecasts.withColumns(
+        {
+            "method": F.when(F.col("answered"), model).otherwise(config.scoring.stand_in),
+            "reason": F.when(~F.col("answered"), f"{model} gave no number for this series"),
+        }
+    ).drop("answered")
     if worse is None:
         return by_model
     keys = list(SERIES)

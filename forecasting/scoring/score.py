@@ -13,12 +13,14 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from forecasting.baselines.floors import FLOORS, Forecast
 from forecasting.config import Config
+from forecasting.evaluation.backtest import split
 from forecasting.models.artifact import unpack
 from forecasting.models.batches import sequence_columns
 from forecasting.models.build import see_own_gpu, use_gpu, use_threads
 from forecasting.models.shared import SharedRows
-from forecasting.periods import position, starts
+from forecasting.periods import SEASON, position, starts
 from forecasting.scoring.predict import Predictor
 
 _LOADED: dict[str, Predictor] = {}  # of this Python worker: the last model used, whichever task comes next
@@ -34,7 +36,8 @@ def forecast(sequences: DataFrame, shared: SharedRows, artifact: bytes, config: 
         origin: last known period.
 
     Returns:
-        item_id, location_id, forecast_origin, target_date, horizon, mean, and one column per quantile level.
+        item_id, location_id, forecast_origin, target_date, horizon, mean, one column per quantile level, and `answered`: false for a
+        series for which the network gave no number, and a floor stands in.
     """
     quantiles = config.forecast.quantile_columns
     targets = starts(origin, config.forecast.horizon + 1, config.series.grain)[1:]
@@ -43,7 +46,10 @@ def forecast(sequences: DataFrame, shared: SharedRows, artifact: bytes, config: 
     scored = spread(sequences).select("item_id", "location_id", predict(*read).alias("forecast"))
     columns = ("mean", *quantiles)
     rows = scored.select(
-        "item_id", "location_id", F.posexplode(F.arrays_zip(*(f"forecast.{c}" for c in columns))).alias("ahead", "day")
+        "item_id",
+        "location_id",
+        "forecast.answered",
+        F.posexplode(F.arrays_zip(*(f"forecast.{c}" for c in columns))).alias("ahead", "day"),
     )
     return rows.select(
         "item_id",
@@ -52,11 +58,13 @@ def forecast(sequences: DataFrame, shared: SharedRows, artifact: bytes, config: 
         F.lit(targets)[F.col("ahead")].alias("target_date"),
         (F.col("ahead") + 1).alias("horizon"),
         *(F.col(f"day.{column}").cast("double").alias(column) for column in columns),
+        "answered",
     )
 
 
 def forecast_udf(artifact: bytes, shared: SharedRows, origin: date, config: Config, read: tuple[str, ...] | None):
-    """The UDF, from Arrow to Arrow: columns of `sequences` in, a struct of arrays over the horizon out (mean, then each quantile).
+    """The UDF, from Arrow to Arrow: columns of `sequences` in, a struct of arrays over the horizon out (mean, then each quantile), and
+    `answered`.
 
     Args:
         read: columns that it is given, in this order; None: one struct of columns with these names.
@@ -67,8 +75,14 @@ def forecast_udf(artifact: bytes, shared: SharedRows, origin: date, config: Conf
 
     def answers(batch: pa.RecordBatch) -> pa.Array:
         mean, quantiles = _loaded(key, artifact, shared, last, batch_size).predict(batch)
+        answered = np.isfinite(mean).all(axis=1) & np.isfinite(quantiles).all(axis=(1, 2))
+        if not answered.all():
+            stand_in = floor_of(batch.take(pa.array(np.flatnonzero(~answered))), origin, config)
+            mean[~answered], quantiles[~answered] = stand_in
         values = [mean, *(quantiles[..., level] for level in range(quantiles.shape[-1]))]
-        return pa.StructArray.from_arrays([_lists(each) for each in values], names)
+        return pa.StructArray.from_arrays(
+            [*(_lists(each) for each in values), pa.array(answered)], [*names, "answered"]
+        )
 
     def of_columns(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
         return (answers(pa.RecordBatch.from_arrays(list(columns), list(read))) for columns in batches)
@@ -77,7 +91,15 @@ def forecast_udf(artifact: bytes, shared: SharedRows, origin: date, config: Conf
         return (answers(pa.RecordBatch.from_struct_array(structs)) for structs in batches)
 
     function = of_columns if read else of_structs
-    return F.arrow_udf(function, "struct<" + ", ".join(f"{name}: array<float>" for name in names) + ">")
+    return F.arrow_udf(function, f"struct<{', '.join(f'{name}: array<float>' for name in names)}, answered: boolean>")
+
+
+def floor_of(batch: pa.RecordBatch, origin: date, config: Config) -> Forecast:
+    """Forecasts of the floor that stands in where the network gives no number; demand that is none is taken as not seen."""
+    history, _ = split(batch, config.series.grain, origin, config.forecast.horizon)
+    history[~np.isfinite(history)] = np.nan
+    floor, season = FLOORS[config.scoring.stand_in], SEASON[config.series.grain]
+    return floor(history, season, config.forecast.horizon, config.forecast.quantiles)
 
 
 def _lists(values: np.ndarray) -> pa.ListArray:

@@ -1,5 +1,7 @@
 """Scoring of past origins and of some series, on the small run: exact, and nothing else is touched."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from deltalake import DeltaTable
 
@@ -82,6 +84,25 @@ def test_series_that_were_not_there_are_added(settings, before):
     run.lake.delete("forecasts", {"item_id": item})
     run, _ = scored(settings, f"scoring.only=item_id = '{item}'", run_id="part")
     assert values(newest(forecasts(run))).equals(values(before))
+
+
+def test_two_scorers_at_once_lose_nothing_and_double_nothing(settings, before):
+    before, _ = before
+
+    def attempt(run_id: str) -> str:
+        try:
+            scored(settings, run_id=run_id)
+        except Exception as error:
+            return str(error)
+        return "written"
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(attempt, ("first", "second")))
+    run = start_run(load_config(settings=[*settings]), "score")
+    after = newest(forecasts(run))
+    assert values(after).equals(values(before)) and after["run_id"].nunique() == 1
+    assert "written" in found
+    assert all(told == "written" or "DELTA_CONCURRENT" in told for told in found), found
 
 
 @pytest.mark.parametrize("only", ["nothing = 1", "item_id = 'no such item'", "item_id ="])

@@ -18,7 +18,7 @@ ALLOWED = {
     "training": {"models", "features", "runtime"},
     "baselines": {"models"},
     "evaluation": {"baselines", "models", "features", "training", "scoring", "demand"},
-    "scoring": {"models", "features", "training", "evaluation", "demand"},
+    "scoring": {"models", "features", "training", "evaluation", "demand", "baselines"},
     "inventory": {"evaluation", "features"},
     "report": {"models", "evaluation", "features", "inventory"},
 }

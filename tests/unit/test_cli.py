@@ -67,6 +67,18 @@ def test_only_errors_that_a_user_can_mend_become_messages(capsys):
         raise ZeroDivisionError
 
 
+def test_what_another_run_wrote_meanwhile_is_told_with_what_to_do(capsys):
+    with pytest.raises(SystemExit), friendly_errors():
+        raise RuntimeError(
+            "[DELTA_CONCURRENT_APPEND.ROW_LEVEL_CHANGES] ConcurrentAppendException: Files were added to ..."
+        )
+    told = capsys.readouterr().err
+    assert (
+        "another run's write of the same rows (DELTA_CONCURRENT_APPEND)" in told
+        and "Start the same command again" in told
+    )
+
+
 def test_an_error_of_a_spark_task_reads_like_one_of_the_driver(spark, capsys):
     def fail(_):
         raise TrainingError("a: expected b, came c")
@@ -89,7 +101,9 @@ def test_the_sql_shell_registers_the_tables_that_are_there(tmp_path):
         (lake_path / name / "_delta_log").mkdir(parents=True)
     config = load_config(settings=[f'lake.path="{lake_path}"', "lake.schema=shop"])
     lines = init_sql(Lake(None, config)).splitlines()
-    assert len(lines) == 4
+    views = [line for line in lines if line.startswith("CREATE OR REPLACE VIEW")]
+    assert [line.split("`")[5] for line in views] == ["latest_forecasts", "expected_units", "forecast_changes"]
+    assert len(lines) == 4 + len(views)
     assert lines[0] == "CREATE SCHEMA IF NOT EXISTS `spark_catalog`.`shop`;"
     assert lines[1].startswith("CREATE TABLE IF NOT EXISTS `spark_catalog`.`shop`.`sales` USING delta LOCATION '")
     assert lines[1].endswith(r"it\'s a lake/sales';")

@@ -4,6 +4,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
+from pyspark.sql import functions as F
 
 from forecasting.baselines.floors import recent_quantiles
 from forecasting.scoring.methods import with_fallback, without_closed_days
@@ -31,12 +32,14 @@ def answers(spark, quantities, config):
         history, "item_id string, location_id string, first_period date, quantity array<float>, observed array<tinyint>"
     )
     values = [
-        (item, "ALL", ORIGIN, ORIGIN + timedelta(ahead), ahead, 9.0, 7.0, 8.0, 9.0)
+        (item, "ALL", ORIGIN, ORIGIN + timedelta(ahead), ahead, 9.0, 7.0, 8.0, 9.0, True)
         for item in quantities
         for ahead in range(1, HORIZON + 1)
     ]
     schema = "item_id string, location_id string, forecast_origin date, target_date date, horizon int"
-    forecasts = spark.createDataFrame(values, schema + ", mean double, p10 double, p50 double, p90 double")
+    forecasts = spark.createDataFrame(
+        values, schema + ", mean double, p10 double, p50 double, p90 double, answered boolean"
+    )
     worse = spark.createDataFrame(
         [("bad", "ALL", "transformer", 28, 2.0, 1.0, 0.01)],
         "item_id string, location_id string, model string, periods int, model_loss double, floor_loss double, p_value double",
@@ -64,6 +67,17 @@ def test_without_a_backtest_every_row_is_the_models(answers, config):
     found = with_fallback(forecasts, sequences, None, config, ORIGIN)
     assert {row["method"] for row in found.select("method").distinct().toLocalIterator()} == {"transformer"}
     assert found.count() == forecasts.count()
+
+
+def test_a_series_for_which_the_model_gave_no_number_says_so(answers, config):
+    forecasts, sequences, _ = answers
+    forecasts = forecasts.withColumn("answered", F.col("item_id") != "bad")
+    found = with_fallback(forecasts, sequences, None, config, ORIGIN)
+    told = {(row["item_id"], row["method"], row["reason"]) for row in found.distinct().toLocalIterator()}
+    assert told == {
+        ("good", "transformer", None),
+        ("bad", "recent_quantiles", "transformer gave no number for this series"),
+    }
 
 
 def days_closed(spark, *rows):
