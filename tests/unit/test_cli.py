@@ -107,7 +107,7 @@ def test_the_sql_shell_registers_the_tables_that_are_there(tmp_path):
     assert lines[0] == "CREATE SCHEMA IF NOT EXISTS `spark_catalog`.`shop`;"
     assert lines[1].startswith("CREATE TABLE IF NOT EXISTS `spark_catalog`.`shop`.`sales` USING delta LOCATION '")
     assert lines[1].endswith(r"it\'s a lake/sales';")
-    assert lines[3] == "USE `spark_catalog`.`shop`;"
+    assert lines[-1] == "USE `spark_catalog`.`shop`;"
 
 
 @pytest.mark.parametrize(("path", "expected"), [("s3://bucket/lake", "came s3://bucket/lake"), ("", "came None")])
