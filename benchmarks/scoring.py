@@ -70,10 +70,12 @@ class Scoring:
         self.lake.write(with_lineage(answers, **lineage), "forecasts", replacing={"forecast_origin": self.origin})
 
     def times(self, series: int) -> DataFrame:
-        """So many series: those of the lake as often as it takes, each time under other names."""
+        """About so many series: some of the lake's, or all of them several times under other names."""
         have = self.sequences.count()
-        again = self.sequences.withColumn("copy", F.explode(F.sequence(F.lit(1), F.lit(-(-series // have)))))
-        return again.withColumn("item_id", F.concat_ws("-", "item_id", "copy")).drop("copy").limit(series)
+        if series < have:
+            return self.sequences.where(F.pmod(F.xxhash64("item_id", "location_id"), F.lit(have)) < series)
+        copies = self.sequences.withColumn("copy", F.explode(F.sequence(F.lit(1), F.lit(round(series / have)))))
+        return copies.withColumn("item_id", F.concat_ws("-", "item_id", "copy")).drop("copy")
 
 
 def network_rate(artifact: bytes, shared: SharedRows, origin: int, batch_size: int, series: pa.RecordBatch) -> float:
@@ -116,7 +118,8 @@ def floor(scoring: Scoring, slots: int) -> float:
     """Series a second of the network alone, in as many processes at once."""
     read = sequence_columns(unpack(scoring.artifact)[0].inputs)
     some = scoring.sequences.select(*read).limit(HELD * slots).toArrow().combine_chunks()
-    shares = [some.slice(HELD * slot, HELD).to_batches()[0] for slot in range(slots) if HELD * slot < len(some)]
+    share = -(-len(some) // slots)
+    shares = [some.slice(share * slot, share).to_batches()[0] for slot in range(slots) if share * slot < len(some)]
     last, batch = int(position(np.datetime64(scoring.origin), scoring.config.series.grain)), scoring.config.scoring
     with ProcessPoolExecutor(slots, mp_context=get_context("spawn")) as pool:
         found = [
@@ -151,7 +154,11 @@ def show_memory(scoring: Scoring, sizes: Sequence[int]) -> None:
         with scoring.run.progress.stage(f"score {series:,}"):
             scoring.score(scoring.times(series))
         seconds = time.monotonic() - began
-        print(f"figure scored_{series}_seconds {seconds:.1f} s, {series / seconds:,.0f} series/s", flush=True)
+        scored = scoring.lake.read("forecasts").where(F.col("horizon") == 1).count()
+        print(
+            f"figure scored_{series}_seconds {seconds:.1f} s, {scored:,} series, {scored / seconds:,.0f} a second",
+            flush=True,
+        )
         print(f"figure scored_{series}_peak_memory {scoring.run.progress.peak_memory:.2f} GiB of all processes")
         for name, value in driver_memory(scoring.run).items():
             print(f"figure scored_{series}_{name} {value:,.0f} MiB", flush=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
 from forecasting.config import Config
@@ -15,6 +17,8 @@ from forecasting.contracts import TABLES, Table
 from forecasting.errors import LakeError
 from forecasting.sqltext import create_table, create_view, text_literal
 from forecasting.views import VIEWS
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,16 @@ class Catalog:
         known = [table for table in TABLES if self.exists(table)]
         for table in known:
             self._register(table)
-        views = self.views(known)
-        for statement in views.values():
+        return [*known, *(name for name, statement in self.views(known).items() if self._registers(name, statement))]
+
+    def _registers(self, view: str, statement: str) -> bool:
+        """Whether the tables are such that the view could be created."""
+        try:
             self.spark.sql(statement)
-        return [*known, *views]
+        except AnalysisException as error:  # quantiles that were not yet forecast when the table was written
+            _log.warning("View %s is left out, since a table lacks what it shows: %s", view, str(error).splitlines()[0])
+            return False
+        return True
 
     def view(self, name: str) -> DataFrame:
         """What a view shows.

@@ -23,6 +23,7 @@ class Commit:
     operation: str
     parameters: Mapping[str, str]
     note: str | None
+    age_hours: float = 0.0
 
     def says(self) -> dict[str, Any] | None:
         """The note, as it was given to the write."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 from uuid import uuid4
 
 from delta.tables import DeltaTable
@@ -22,6 +20,7 @@ from forecasting.contracts import TABLES, Source, Table
 from forecasting.errors import LakeError
 from forecasting.sqltext import among
 
+FILE = 2**30  # bytes of the files that Delta's OPTIMIZE makes
 ROW_GROUP = 16 * 2**20  # bytes of an exported file that whoever reads it holds at once
 
 
@@ -64,10 +63,17 @@ class Lake(Catalog):
         if not self.exists(table):
             return []
         history = self.spark.sql(f"DESCRIBE HISTORY {self._reference(table)} LIMIT {most}")
-        found = history.select("version", "operation", "operationParameters", "userMetadata")
+        age = (F.unix_timestamp(F.current_timestamp()) - F.unix_timestamp("timestamp")) / 3600
+        found = history.select("version", "operation", "operationParameters", "userMetadata", age.alias("age_hours"))
         newest_first = sorted(rows(found), key=lambda row: -row["version"])  # a cluster may hand them over in any order
         return [
-            Commit(row["version"], row["operation"], row["operationParameters"] or {}, row["userMetadata"])
+            Commit(
+                row["version"],
+                row["operation"],
+                row["operationParameters"] or {},
+                row["userMetadata"],
+                row["age_hours"],
+            )
             for row in newest_first
         ]
 
@@ -160,15 +166,15 @@ class Lake(Catalog):
         contract = TABLES[table]
         self._create(contract)
         same = [f"old.`{column}` <=> new.`{column}`" for column in contract.key]
-        same += [among(f"old`.`{column}", value) for column, value in within.items()]
+        same += [f"old.{among(column, value)}" for column, value in within.items()]
         merge = self._target(table).alias("old").merge(self._conform(df, contract).alias("new"), " AND ".join(same))
         merge.withSchemaEvolution().whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
 
     def compact(self, table: str) -> int:
         """Makes few large files of the many small ones that writes leave, one commit a table; no row changes.
 
-        In a partitioned table a partition of several files is put in the order of the first of the table's `skipping` columns, by which a
-        query for few items reads little; one that is a single file is taken to be in order.
+        In a partitioned table a partition of more files than its size asks for is put in the order of the first of the table's `skipping`
+        columns, by which a query for few items reads little. One that is as it was left here has no more.
 
         Returns:
             Files that were made anew.
@@ -176,11 +182,21 @@ class Lake(Catalog):
         contract, statement = TABLES[table], f"OPTIMIZE {self._reference(table)}"
         if contract.partitioned_by:
             (column,) = contract.partitioned_by
-            files = Counter(re.findall(rf"{column}=([^/]+)/", " ".join(self.read(table).inputFiles())))
-            if not (several := sorted(value for value, number in files.items() if number > 1)):
+            if not (scattered := self._scattered(table, column)):
                 return 0
-            statement += f" WHERE {among(column, several)} ZORDER BY (`{contract.skipping[0]}`)"
+            statement += f" WHERE {among(column, scattered)} ZORDER BY (`{contract.skipping[0]}`)"
         return self.spark.sql(statement).select("metrics.numFilesRemoved").first()["numFilesRemoved"]
+
+    def _scattered(self, table: str, column: str) -> list[str]:
+        """Partitions with more files than their size asks for."""
+        files = [unquote(file) for file in self.read(table).inputFiles()]
+        if not files:
+            return []
+        sizes = self.spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(files)
+        partition = F.regexp_extract("path", f"{column}=([^/]+)/", 1).alias("partition")
+        of_partition = sizes.groupBy(partition).agg(F.count(F.lit(1)).alias("files"), F.sum("length").alias("bytes"))
+        scattered = of_partition.where(F.col("files") > F.floor(F.col("bytes") / FILE) + 1)
+        return sorted(row["partition"] for row in rows(scattered.select("partition")))
 
     def vacuum(self, table: str, hours: int) -> None:
         """Deletes files that no version of the last so many hours needs."""
@@ -204,6 +220,9 @@ class Lake(Catalog):
         complete = bool(newer) and min(commit.version for commit in newer) == version + 1
         if not complete or not all(map(Commit.is_partial, newer)):
             return None
+        vacuumed = any(commit.operation.startswith("VACUUM") for commit in newer)
+        if vacuumed and max(commit.age_hours for commit in newer) >= self.config.maintenance.vacuum_hours:
+            return None  # files that tell of the oldest of them may be gone
         reader = self.spark.read.option("readChangeFeed", "true").option("startingVersion", version + 1)
         path = self.path(table)
         return reader.table(self.name(table)) if path is None else reader.format("delta").load(path)
@@ -237,6 +256,9 @@ class Lake(Catalog):
         """Brings a table into the partitions of its contract, if an earlier version of the code wrote it into others."""
         detail = self.spark.sql(f"DESCRIBE DETAIL {self._reference(contract.name)}").select("partitionColumns").first()
         if tuple(detail["partitionColumns"]) != contract.partitioned_by:
+            # First, since Delta takes no statistics of columns that divide a table.
+            statistics = f"'delta.dataSkippingStatsColumns' = '{','.join(contract.skipping)}'"
+            self.spark.sql(f"ALTER TABLE {self._reference(contract.name)} SET TBLPROPERTIES ({statistics})")
             self._put(self.read(contract.name), contract, "overwrite", {"overwriteSchema": "true"})
 
     def _put(self, df: DataFrame, contract: Table, mode: str, options: dict[str, str]) -> None:

@@ -157,7 +157,7 @@ def _told_by_another_run(error: BaseException | None) -> str | None:
     found = re.search(r"\[(DELTA_CONCURRENT_\w+|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED)[\].]", str(error))
     return found and (
         f"Expected a table that no other run writes meanwhile, came another run's write of the same rows ({found[1]}). The table is as that "
-        "run left it, and nothing of this one is in it. Start the same command again once the other has ended."
+        "run left it, and nothing of this write is in it. Start the same command again once the other has ended."
     )
 
 

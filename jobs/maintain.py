@@ -10,8 +10,14 @@ from pyspark.sql import functions as F
 from forecasting.contracts import TABLES
 from forecasting.runtime import Figures, Run, entry_point
 
-#: Tables that grow with every origin, and the column that says which it is.
-BY_ORIGIN = {"forecasts": "forecast_origin", "backtest_forecasts": "forecast_origin", "inventory_plan": "plan_date"}
+#: Tables with rows of every series and origin, and the column that says which origin it is.
+BY_ORIGIN = {
+    "forecasts": "forecast_origin",
+    "backtest_forecasts": "forecast_origin",
+    "forecast_value_added": "forecast_origin",
+    "equation_parameters": "forecast_origin",
+    "inventory_plan": "plan_date",
+}
 
 
 def execute(run: Run) -> Figures:

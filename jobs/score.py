@@ -5,14 +5,14 @@ spark-submit --py-files dist/forecasting.zip jobs/score.py --conf conf/prod.yml
 
 from datetime import date
 
-from pyspark.errors import AnalysisException
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from forecasting import __version__
 from forecasting.errors import ConfigError
 from forecasting.evaluation.value_added import falls_back
-from forecasting.lake import with_lineage
+from forecasting.lake import rows, with_lineage
 from forecasting.models.artifact import trained_model
 from forecasting.models.shared import SharedRows
 from forecasting.origins import scoring_origins, trained_until
@@ -24,18 +24,18 @@ from forecasting.scoring.shared import shared_rows
 
 
 def execute(run: Run) -> Figures:
-    """Score series into forecasts; rows of the same series and origin are replaced."""
+    """Score all series from the end of the data, in place of what was forecast from there; or some of them; or what is missing of the past."""
     lake, config = run.lake, run.config
     sequences, shared = lake.read("sequences"), shared_rows(lake)
     data = sequences.agg(F.max("data_version").alias("version"), F.max("last_period").alias("last")).first()
     chosen = _chosen(sequences, config.scoring.only)
-    origins = scoring_origins(data["last"], config)
+    origins = _to_score(run, scoring_origins(data["last"], config))
     until = {origin: trained_until(origin, data["last"], config) for origin in origins}  # all, before any is written
     for origin in origins:
-        if len(origins) > 1:
+        if config.scoring.origins > 1:
             run.progress.say(f"  from {origin}")
         score_from(run, chosen, shared, origin, until[origin], data["version"])
-    return _figures(run, origins)
+    return _figures(run, data["last"]) | ({"origins_filled_in": len(origins)} if config.scoring.origins > 1 else {})
 
 
 def score_from(
@@ -59,6 +59,30 @@ def score_from(
         lake.replace_rows(told, "forecasts", within={"forecast_origin": origin})
 
 
+def _to_score(run: Run, origins: list[date]) -> list[date]:
+    """Of several origins those that have no forecasts yet: the others are what people acted upon.
+
+    Raises:
+        ConfigError: some series are to be scored where no others are.
+    """
+    there = _origins_in_forecasts(run, origins)
+    if run.config.scoring.only is not None:
+        if missing := sorted(set(origins) - there):
+            raise ConfigError(
+                f"scoring.only: expected forecasts of all series from {missing[0]}, of which some are to be replaced, came none. Score all of "
+                "them first, without scoring.only."
+            )
+        return origins
+    return origins if len(origins) == 1 else [origin for origin in origins if origin not in there]
+
+
+def _origins_in_forecasts(run: Run, origins: list[date]) -> set[date]:
+    if not run.lake.exists("forecasts"):
+        return set()
+    of_them = run.lake.read("forecasts").where(F.col("forecast_origin").isin(origins))
+    return {row["forecast_origin"] for row in rows(of_them.select("forecast_origin").distinct())}
+
+
 def _chosen(sequences: DataFrame, only: str | None) -> DataFrame:
     """The series that are to be scored.
 
@@ -69,12 +93,13 @@ def _chosen(sequences: DataFrame, only: str | None) -> DataFrame:
         return sequences
     try:
         chosen = sequences.where(only)
-    except AnalysisException as error:
+        none = chosen.isEmpty()
+    except PySparkException as error:
         raise ConfigError(
             f"scoring.only: expected a condition of Spark SQL over columns of sequences like \"item_id = 'A'\", came {only!r}: "
             f"{str(error).strip().splitlines()[0]}"
         ) from error
-    if chosen.isEmpty():
+    if none:
         raise ConfigError(
             f"scoring.only: expected a condition that holds for some series, came {only!r}, which holds for none."
         )
@@ -96,9 +121,9 @@ def _better_by_floor(run: Run, origin: date, model_version: str) -> DataFrame | 
     return lake.read("forecast_value_added").where(told & falls_back(scoring.fallback_significance))
 
 
-def _figures(run: Run, origins: list[date]) -> Figures:
-    """What the newest origin's rows come to."""
-    config, newest = run.config, F.col("forecast_origin") == F.lit(origins[-1])
+def _figures(run: Run, origin: date) -> Figures:
+    """What the rows of the newest origin come to."""
+    config, newest = run.config, F.col("forecast_origin") == F.lit(origin)
     by_floor = F.col("method") == config.scoring.stand_in
     fallen_back = F.count_distinct(F.when(by_floor, F.struct("item_id", "location_id")))
     totals = (
@@ -111,8 +136,7 @@ def _figures(run: Run, origins: list[date]) -> Figures:
         "rows": totals["rows"],
         "series": totals["rows"] // config.forecast.horizon,
         "by_fallback": totals["fallen_back"],
-        "origin": origins[-1],
-        **({"origins": len(origins)} if len(origins) > 1 else {}),
+        "origin": origin,
         "units_expected": round(totals["units"]),
     }
 

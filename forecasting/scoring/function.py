@@ -24,8 +24,9 @@ def register_forecast(lake: Lake) -> None:
     """Makes `forecast(struct(*))` known to the session: of rows with the columns of `sequences`, the forecasts of `scoring.model` from the
     end of the data.
 
-    It answers with a struct of arrays over the horizon, `mean` and one for each quantile, units. Rows need not be those of the table:
-    with other planned prices or promotions it says what would sell then.
+    It answers with a struct of arrays over the horizon, `mean` and one for each quantile, units, and `answered`, see `score.forecast`. Rows
+    need not be those of the table: with other planned prices or promotions it says what would sell then. The model alone answers: not
+    scoring.fallback where that is better, nor is a day 0 on which the calendar says that the place will be closed.
 
     Raises:
         LakeError: there are no sequences yet.

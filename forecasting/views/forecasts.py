@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from forecasting.config import Config, ForecastConfig
+from forecasting.states import State
 from forecasting.views.view import PERIOD_AT, Name, View
 
 _SERIES = {"item_id": "item (SKU)", "location_id": "place, or what series.location_level makes of places"}
@@ -14,6 +15,12 @@ _METHOD = {
 }
 #: Periods that make up a week and four weeks; a month is the shortest that a series of months tells.
 _WEEK, _FOUR_WEEKS = {"day": 7, "week": 1, "month": None}, {"day": 28, "week": 4, "month": 1}
+#: Periods from a day to the last one of a series, in SQL.
+_BETWEEN = {
+    "day": "datediff(last_period, since)",
+    "week": "ceil(datediff(last_period, since) / 7)",
+    "month": "ceil(months_between(last_period, since))",
+}
 #: Periods of history below which a series is new.
 _NEW = {"day": 56, "week": 8, "month": 3}
 
@@ -32,7 +39,8 @@ def _latest_forecasts(table: Name, config: Config) -> str:
 
 def _expected_units(table: Name, config: Config) -> str:
     def within(periods: int | None) -> str:
-        return "CAST(NULL AS DOUBLE)" if periods is None else f"sum(mean) FILTER (WHERE horizon <= {periods})"
+        told = periods is not None and periods <= config.forecast.horizon
+        return f"sum(mean) FILTER (WHERE horizon <= {periods})" if told else "CAST(NULL AS DOUBLE)"
 
     grain = config.series.grain
     return f"""
@@ -55,18 +63,29 @@ def _forecast_changes(table: Name, config: Config) -> str:
         GROUP BY item_id, location_id, now.forecast_origin, before.forecast_origin"""
 
 
-def _forecast_errors(table: Name, config: Config) -> str:
-    """Demand of places that were closed, or whose records did not come, is unknown: as in a backtest, it is not compared."""
+def _forecast_errors(table: Name, config: Config, since: str | None = None) -> str:
+    """Demand of places that were closed, or whose records did not come, is unknown: as in a backtest, it is not compared.
+
+    Args:
+        since: SQL for the day after which periods are compared; None: the oldest origin. Of each series only these are unfolded.
+    """
     quantiles = "".join(f", f.{name}" for name in config.forecast.quantile_columns)
+    since = since or f"(SELECT min(forecast_origin) FROM {table('forecasts')})"
     return f"""
         SELECT f.item_id, f.location_id, f.forecast_origin, f.target_date, f.horizon, came.actual, f.mean{quantiles},
                f.mean - came.actual AS error, f.method, f.model_version
         FROM {table("forecasts")} f JOIN (
-            SELECT item_id, location_id, {PERIOD_AT[config.series.grain]} AS target_date,
-                   CAST(p.quantity AS DOUBLE) AS actual, p.observed
-            FROM {table("sequences")} LATERAL VIEW posexplode(arrays_zip(quantity, observed)) AS at, p
+            SELECT item_id, location_id, {PERIOD_AT[config.series.grain]} AS target_date, actual
+            FROM (
+                SELECT item_id, location_id, first_period, length - late + place AS at, CAST(p.quantity AS DOUBLE) AS actual, p.observed
+                FROM (
+                    SELECT item_id, location_id, first_period, length, quantity, observed,
+                           greatest(0, least(length, CAST({_BETWEEN[config.series.grain]} AS INT))) AS late
+                    FROM {table("sequences")} CROSS JOIN (SELECT {since} AS since)
+                ) LATERAL VIEW posexplode(slice(arrays_zip(quantity, observed), -greatest(late, 1), late)) AS place, p
+            ) WHERE observed = 1
         ) came ON came.item_id = f.item_id AND came.location_id = f.location_id AND came.target_date = f.target_date
-        WHERE came.observed = 1 AND came.target_date > (SELECT min(forecast_origin) FROM {table("forecasts")})"""
+        WHERE f.target_date > {since}"""
 
 
 def _pinball(level: float, column: str) -> str:
@@ -155,17 +174,19 @@ def _forecast_exceptions(table: Name, config: Config) -> str:
                 GROUP BY item_id, location_id, forecast_origin
             ) JOIN (
                 SELECT item_id, location_id, length, nullif(element_at(price, -1), 0) AS list_price, aggregate(
-                    arrays_zip(slice(quantity, -least(length, {ahead}), {ahead}), slice(observed, -least(length, {ahead}), {ahead})),
+                    slice(arrays_zip(quantity, observed, state), -least(length, {ahead}), {ahead}),
                     struct(0D AS units, 0 AS periods),
-                    (sum, p) -> struct(sum.units + p.`0` * p.`1` AS units, sum.periods + p.`1` AS periods)
+                    (sum, p) -> IF(
+                        p.observed = 1 OR p.state = {State.CLOSED.value},
+                        struct(sum.units + p.quantity AS units, sum.periods + 1 AS periods), sum
+                    )
                 ) AS recent
                 FROM {table("sequences")}
             ) USING (item_id, location_id) LEFT JOIN (
                 SELECT item_id, location_id, count_if(NOT inside) AS outside, count(*) AS compared
                 FROM (
                     SELECT item_id, location_id, max_by(actual BETWEEN {lowest} AND {highest}, forecast_origin) AS inside
-                    FROM ({_forecast_errors(table, config)})
-                    WHERE target_date > {_late(table, config)}
+                    FROM ({_forecast_errors(table, config, _late(table, config))})
                     GROUP BY item_id, location_id, target_date
                 ) GROUP BY item_id, location_id
             ) USING (item_id, location_id)
@@ -173,7 +194,7 @@ def _forecast_exceptions(table: Name, config: Config) -> str:
 
 
 def _late(table: Name, config: Config) -> str:
-    """The last day that is no more than a week, or a period, behind the newest origin."""
+    """The day a week, or a few periods, before the newest origin."""
     step = {"day": "INTERVAL 7 DAYS", "week": "INTERVAL 28 DAYS", "month": "INTERVAL 3 MONTHS"}[config.series.grain]
     return f"(SELECT max(forecast_origin) - {step} FROM {table('forecasts')})"
 
@@ -208,8 +229,8 @@ FORECASTS = {
         _SERIES
         | _ORIGIN
         | {
-            "next_7_days": "expected demand of the next 7 days, or of the next week, units; null for a grain of months",
-            "next_28_days": "expected demand of the next 28 days, of 4 weeks, or of the next month, units",
+            "next_7_days": "expected demand of the next 7 days, or of the next week, units; null if no period is as short, or so much is not forecast",
+            "next_28_days": "expected demand of the next 28 days, of 4 weeks, or of the next month, units; null if so much is not forecast",
             "whole_horizon": "expected demand of all periods forecast, units",
             "periods": "periods forecast",
         },
@@ -260,12 +281,12 @@ FORECASTS = {
         | _ORIGIN
         | {
             "exception": "rise or fall: more than twice, or less than half of, what sold of late, and more than chance explains (three "
-            "times the root of the larger); surprise: most of the last week's periods lay outside the range forecast for them; new: "
+            "times the root of the larger); surprise: most periods of the last 7 days, 4 weeks or 3 months lay outside the range last forecast for them; new: "
             "a short history; method: another method than scoring.model",
             "reason": "the same in words and numbers",
             "expected_units": "expected demand of the next 28 days, of 4 weeks, or of the next month, units; at most the horizon",
-            "recent_units": "demand seen over as many periods before, scaled to all of them where some could not be seen, units; "
-            "null: none could be seen",
+            "recent_units": "demand over as many periods before, scaled to all of them where records of some did not come, units; "
+            "null: none came",
             "money": "difference of the two at the list price, in the dataset's currency; null without a price",
         },
     ),

@@ -56,8 +56,12 @@ def test_nothing_is_deleted_unless_a_policy_says_so(make):
 
 def test_a_table_of_an_earlier_version_is_divided_by_origin_at_the_next_write(make):
     run = make()
-    old = run.lake.frame(forecasts("a", LAST - timedelta(1), 1.0), "forecasts")
-    run.lake.spark.createDataFrame(old.collect(), old.schema).write.format("delta").save(run.lake.path("forecasts"))
+    old, path = run.lake.frame(forecasts("a", LAST - timedelta(1), 1.0), "forecasts"), run.lake.path("forecasts")
+    old.createOrReplaceTempView("old_forecasts")
+    run.spark.sql(
+        f"CREATE TABLE delta.`{path}` USING delta TBLPROPERTIES ('delta.dataSkippingStatsColumns' = 'item_id,forecast_origin,target_date') "
+        "AS SELECT * FROM old_forecasts"
+    )
     run.lake.write(
         run.lake.frame(forecasts("a", LAST, 2.0), "forecasts"), "forecasts", replacing={"forecast_origin": LAST}
     )

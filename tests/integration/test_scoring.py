@@ -50,14 +50,17 @@ def values(frame):
 
 def test_a_past_origin_is_scored_as_the_backtest_did_and_its_accuracy_is_that_of_the_backtest(settings, before):
     before, _ = before
-    run, figures = scored(settings, "scoring.origins=2", "scoring.step=14")
+    two = ("scoring.origins=2", "scoring.step=14")
+    run, figures = scored(settings, *two)
+    assert figures["origins_filled_in"] == 1 and scored(settings, *two)[1]["origins_filled_in"] == 0
     after = forecasts(run)
     assert values(newest(after)).equals(values(before))
     filled = after[after["forecast_origin"] < before["forecast_origin"].max()]
     backtest = DeltaTable(run.lake.path("backtest_forecasts")).to_pandas()
     backtest = backtest[backtest["model"] == "transformer"]
     both = filled.merge(backtest, on=KEY, suffixes=("", "_backtest"))
-    assert len(both) == len(backtest) and figures["origins"] == 2
+    assert len(both) == len(backtest) and set(filled["run_id"]) == {"again"}
+    assert set(newest(after)["run_id"]) == {"whole"}
     for name in ("mean", *run.config.forecast.quantile_columns):
         assert both[name].to_numpy() == pytest.approx(both[f"{name}_backtest"].to_numpy(), rel=1e-5, abs=1e-6)
     (told,) = (row for row in rows(run.lake.view("forecast_accuracy")))
@@ -109,6 +112,11 @@ def test_two_scorers_at_once_lose_nothing_and_double_nothing(settings, before):
 def test_a_condition_that_chooses_nothing_is_told(settings, only):
     with pytest.raises(ConfigError, match=r"scoring\.only: expected"):
         scored(settings, f"scoring.only={only}")
+
+
+def test_some_series_alone_are_not_scored_where_all_others_are_missing(settings, before):
+    with pytest.raises(ConfigError, match=r"scoring\.only: expected forecasts of all series from .*, came none"):
+        scored(settings, "scoring.only=item_id IS NOT NULL", "scoring.origins=2", "scoring.step=7")
 
 
 def test_an_origin_before_the_first_model_is_refused_before_anything_is_written(settings):

@@ -8,6 +8,7 @@ from forecasting.contracts import TABLES
 from forecasting.evaluation.backtest import compare, series_as_of
 from forecasting.evaluation.metrics import backtest_metrics
 from forecasting.lake import rows
+from forecasting.periods import shift
 from forecasting.sqlshell import use_lake
 from forecasting.views import VIEWS
 
@@ -22,21 +23,22 @@ def run(make_run):
     return make_run(f"forecast.horizon={HORIZON}", "forecast.quantiles=[0.1, 0.5, 0.9]")
 
 
-def sequence(item: str, quantity: list[float], observed: list[int] | None = None, price: float = 2.0) -> dict:
-    """A row of `sequences` that ends with LAST."""
+def sequence(item: str, quantity: list[float], observed: list[int] | None = None, price: float = 2.0, **ends) -> dict:
+    """A row of `sequences` that ends with LAST, or with a `last` period of another `grain`."""
     length = len(quantity)
     columns = TABLES["sequences"].columns
     row = dict.fromkeys((column.name for column in columns), "-")
     row |= {c.name: [0.0] * length for c in columns if c.type == "array<float>"}
     row |= {c.name: [0] * length for c in columns if c.type in ("array<tinyint>", "array<smallint>")}
-    span = {"first_period": LAST - timedelta(length - 1), "last_period": LAST, "length": length}
+    last, grain = ends.get("last", LAST), ends.get("grain", "day")
+    span = {"first_period": shift(last, 1 - length, grain), "last_period": last, "length": length}
     values = {"quantity": quantity, "observed": observed or [1] * length, "price": [price] * length}
-    rest = {"promotion_kinds": {}, "launched_on": None, "category": None}
+    rest = {"promotion_kinds": {}, "launched_on": None, "category": None, "state": ends.get("state", [0] * length)}
     return row | span | values | rest | {"item_id": item, "location_id": "shop"}
 
 
-def forecasts(item: str, origin: date, mean: float, spread: float = 1.0, **changes) -> list[dict]:
-    """Rows of `forecasts` of the same demand every day."""
+def forecasts(item: str, origin: date, mean: float, spread: float = 1.0, grain: str = "day", **changes) -> list[dict]:
+    """Rows of `forecasts` of the same demand in every period."""
     row = {
         "item_id": item,
         "location_id": "shop",
@@ -53,7 +55,8 @@ def forecasts(item: str, origin: date, mean: float, spread: float = 1.0, **chang
         "created_at": WHEN,
     }
     return [
-        row | {"target_date": origin + timedelta(ahead), "horizon": ahead} | changes for ahead in range(1, HORIZON + 1)
+        row | {"target_date": shift(origin, ahead, grain), "horizon": ahead} | changes
+        for ahead in range(1, HORIZON + 1)
     ]
 
 
@@ -87,6 +90,13 @@ def test_expected_units_of_longer_periods(make_run, grain, week, four_weeks):
     assert (found["next_7_days"], found["next_28_days"]) == (week, four_weeks)
 
 
+def test_less_than_four_weeks_are_not_told_as_four_weeks(make_run):
+    run = make_run("forecast.horizon=14", "forecast.quantiles=[0.1, 0.5, 0.9]")
+    write(run, "forecasts", [row for row in forecasts("a", LAST, 2.0) if row["horizon"] <= 14])
+    (found,) = view(run, "expected_units")
+    assert (found["next_7_days"], found["next_28_days"], found["whole_horizon"]) == (14.0, None, 28.0)
+
+
 def test_changes_are_over_the_days_that_both_forecasts_tell(run):
     before = [*forecasts("a", LAST - timedelta(7), 2.0), *forecasts("a", LAST - timedelta(9), 100.0)]
     write(run, "forecasts", [*before, *forecasts("a", LAST, 3.0), *forecasts("new", LAST, 1.0)])
@@ -106,6 +116,20 @@ def test_errors_are_of_days_that_came_and_could_be_seen(run):
     assert {(row["actual"], row["error"], row["horizon"] - (row["target_date"] - LAST).days) for row in found} == {
         (5.0, -3.0, 3)
     }
+
+
+@pytest.mark.parametrize(("grain", "last"), [("week", date(2024, 3, 25)), ("month", date(2024, 3, 1))])
+def test_errors_and_exceptions_of_longer_periods(make_run, grain, last):
+    run = make_run(f"forecast.horizon={HORIZON}", "forecast.quantiles=[0.1, 0.5, 0.9]", f"series.grain={grain}")
+    quantity = [float(number) for number in range(20)]
+    write(run, "sequences", [sequence("a", quantity, last=last, grain=grain)])
+    back = [shift(last, -periods, grain) for periods in (3, 0)]
+    write(run, "forecasts", [row for origin in back for row in forecasts("a", origin, 2.0, grain=grain)])
+    errors = sorted(view(run, "forecast_errors"), key=lambda row: row["target_date"])
+    assert [row["target_date"] for row in errors] == [shift(last, -periods, grain) for periods in (2, 1, 0)]
+    assert [row["actual"] for row in errors] == [17.0, 18.0, 19.0]
+    found = {row["exception"]: row["reason"] for row in view(run, "forecast_exceptions")}
+    assert found["surprise"] == "3 of the last 3 periods lay outside the range of their forecast"
 
 
 def test_accuracy_is_that_of_the_backtest(run):
@@ -143,11 +167,18 @@ def test_exceptions_say_which_and_why(run):
             sequence("new", [5.0] * 20),
             sequence("surprises", [5.0] * (DAYS - 7) + [20.0] * 7),
             sequence("by floor", [5.0] * DAYS),
-            sequence("unseen", [0.0] * DAYS, [1] * (DAYS - 28) + [0] * 28),
+            sequence("unseen", [0.0] * DAYS, [1] * (DAYS - 28) + [0] * 28, state=[0] * (DAYS - 28) + [3] * 28),
+            sequence(
+                "often closed",
+                [10.0] * (DAYS - 20) + [0.0] * 20,
+                [1] * (DAYS - 20) + [0] * 20,
+                state=[0] * (DAYS - 20) + [2] * 20,
+            ),
         ],
     )
     before = [*forecasts("surprises", LAST - timedelta(7), 5.0), *forecasts("usual", LAST - timedelta(7), 5.0)]
     now = {"usual": 5.0, "rises": 3.0, "falls": 1.0, "rare": 0.1, "new": 5.0, "surprises": 9.0, "unseen": 5.0}
+    now["often closed"] = 80 / 28
     told = [row for item, mean in now.items() for row in forecasts(item, LAST, mean)]
     told += forecasts("by floor", LAST, 5.0, method="recent_quantiles", reason="the floor was better")
     write(run, "forecasts", [*before, *told])
