@@ -20,9 +20,21 @@ from forecasting.models.artifact import unpack
 from forecasting.models.batches import sequence_columns
 from forecasting.models.build import see_own_gpu, use_gpu, use_threads
 from forecasting.models.shared import SharedRows
+from forecasting.models.spec import ModelSpec
 from forecasting.periods import SEASON, position, starts
 from forecasting.scoring.predict import Predictor
 
+#: Periods from a series' first one to the origin, and the first day of the one `_before` periods after its first, in SQL.
+_SINCE_FIRST = {
+    "day": "datediff(DATE'{0}', first_period)",
+    "week": "CAST(datediff(DATE'{0}', first_period) / 7 AS INT)",
+    "month": "CAST(months_between(DATE'{0}', first_period) AS INT)",
+}
+_LATER = {
+    "day": "date_add(first_period, _before)",
+    "week": "date_add(first_period, 7 * _before)",
+    "month": "add_months(first_period, _before)",
+}
 _LOADED: dict[str, Predictor] = {}  # of this Python worker: the last model used, whichever task comes next
 
 
@@ -41,9 +53,12 @@ def forecast(sequences: DataFrame, shared: SharedRows, artifact: bytes, config: 
     """
     quantiles = config.forecast.quantile_columns
     targets = starts(origin, config.forecast.horizon + 1, config.series.grain)[1:]
-    read = sequence_columns(unpack(artifact)[0].inputs)
+    spec = unpack(artifact)[0]
+    read = sequence_columns(spec.inputs)
     predict = forecast_udf(artifact, shared, origin, config, read)
-    scored = spread(sequences).select("item_id", "location_id", predict(*read).alias("forecast"))
+    scored = spread(within_reach(sequences.select(*read), spec, origin)).select(
+        "item_id", "location_id", predict(*read).alias("forecast")
+    )
     columns = ("mean", *quantiles)
     rows = scored.select(
         "item_id",
@@ -95,7 +110,8 @@ def forecast_udf(artifact: bytes, shared: SharedRows, origin: date, config: Conf
 
 
 def floor_of(batch: pa.RecordBatch, origin: date, config: Config) -> Forecast:
-    """Forecasts of the floor that stands in where the network gives no number; demand that is none is taken as not seen."""
+    """Forecasts of the floor that stands in where the network gives no number, by the periods that it reads; demand that is none is
+    taken as not seen."""
     history, _ = split(batch, config.series.grain, origin, config.forecast.horizon)
     history[~np.isfinite(history)] = np.nan
     floor, season = FLOORS[config.scoring.stand_in], SEASON[config.series.grain]
@@ -106,6 +122,21 @@ def _lists(values: np.ndarray) -> pa.ListArray:
     """[rows, H] as one list a row."""
     offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).ravel()))
+
+
+def within_reach(sequences: DataFrame, spec: ModelSpec, origin: date) -> DataFrame:
+    """`sequences` without the periods that the network does not read: most of a long history need not be moved."""
+    since, later = _SINCE_FIRST[spec.grain], _LATER[spec.grain]
+    # Periods before the context, and those that begin with it: what lies behind the horizon is not read either.
+    cut = sequences.withColumn("_before", F.greatest(F.lit(0), F.expr(since.format(origin)) - F.lit(spec.context - 1)))
+    begin, most = F.col("_before") + 1, F.lit(spec.context + spec.horizon)
+    columns = {name: F.slice(name, begin, most) for name, kind in sequences.dtypes if kind.startswith("array")}
+    columns |= {
+        name: F.transform_values(name, lambda _, values: F.slice(values, begin, most))
+        for name, kind in sequences.dtypes
+        if kind.startswith("map")
+    }
+    return cut.withColumns(columns | {"first_period": F.expr(later)}).drop("_before")
 
 
 def spread(sequences: DataFrame) -> DataFrame:

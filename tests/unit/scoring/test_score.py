@@ -7,8 +7,10 @@ from small_sequences import HORIZON, LAST, SMALL, small_rows, small_sequences, s
 
 from forecasting.baselines.floors import recent_quantiles
 from forecasting.models import artifact
+from forecasting.models.batches import sequence_columns, to_block
 from forecasting.models.build import build_model
-from forecasting.scoring.score import forecast
+from forecasting.periods import position, shift
+from forecasting.scoring.score import forecast, within_reach
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +41,23 @@ def test_one_series_without_a_number_gets_a_floor_and_harms_no_other(spark, make
     mean, quantiles = recent_quantiles(seen[None], 7, HORIZON, config.forecast.quantiles)
     np.testing.assert_allclose(found.loc[of_it, "mean"], mean[0], rtol=1e-5)
     np.testing.assert_allclose(found.loc[of_it, names[1:]], quantiles[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("grain", ["day", "week", "month"])
+@pytest.mark.parametrize("back", [0, 10])
+def test_what_the_network_reads_is_kept_whole(spark, grain, back):
+    spec, batch = small_spec(grain=grain), small_sequences()
+    last = shift(LAST, 0, grain)
+    begun = [shift(last, 1 - length, grain) for length in batch["length"].to_pylist()]
+    at = batch.schema.get_field_index("first_period")
+    batch = batch.set_column(at, batch.schema.field(at), pa.array(begun, pa.date32()))
+    batch = batch.select(list(sequence_columns(spec.inputs)))
+    origin = shift(last, -back, grain)
+    cut = within_reach(spark.createDataFrame(pa.Table.from_batches([batch])), spec, origin).orderBy("item_id").toArrow()
+    assert max(len(values) for values in cut["quantity"].to_pylist()) <= spec.context + spec.horizon
+    number = int(position(np.datetime64(origin), grain))
+    shared = small_shared()
+    expected = to_block(batch, spec, shared, number, spec.context)
+    found = to_block(cut.combine_chunks().to_batches()[0], spec, shared, number, spec.context)
+    for name, values in vars(expected).items():
+        np.testing.assert_array_equal(getattr(found, name), values, err_msg=name)
