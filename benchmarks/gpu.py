@@ -42,7 +42,7 @@ from forecasting.training.ring import SingleRank
 from forecasting.training.series_files import SeriesFiles, lay_out
 
 AT_ONCE = 10_000  # rows of an Arrow batch that Spark hands to a UDF
-SCORE_SIZES = (1_024, 10_000)  # series a forward pass; the first is what scoring.batch_size is by default
+SCORE_SIZES = (1_024, 10_000)  # series a forward pass
 COMPARED = 4_096  # series whose forecasts are held beside the CPU's
 SWITCH = {"on": True, "off": False}
 

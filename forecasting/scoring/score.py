@@ -143,9 +143,9 @@ def spread(sequences: DataFrame) -> DataFrame:
     """`sequences` in several partitions for every task that can run at once, so that no core is idle for long at the end,
     and tasks that finish show how far it got."""
     slots = sequences.sparkSession.sparkContext.defaultParallelism
-    if sequences.rdd.getNumPartitions() >= 2 * slots:
+    if sequences.rdd.getNumPartitions() >= 8 * slots:
         return sequences
-    return sequences.repartition(4 * slots, "item_id", "location_id")
+    return sequences.repartition(8 * slots, "item_id", "location_id")
 
 
 def _loaded(key: str, artifact: bytes, shared: SharedRows, origin: int, batch_size: int) -> Predictor:
