@@ -4,9 +4,10 @@
 
 FOLDER holds a log of `benchmarks.saleslog`, of which `sales/` is read. The stages are those of both engines: `ingest` sorts
 out duplicates and broken lines and finds the business day, `aggregate` sums up by item, location and day, `sequences` makes
-one row a series with arrays over every day. The floor of Spark is `scan_group_write` and `scan_write`. Each stage has a
-process of its own: its seconds begin when that has started, its peak of memory is that of it and its children. One line of
-JSON tells these, and whether the results hold the figures of the log's truth. A stage that fails is reported as such.
+one row a series with arrays over every day. The floor of Spark is `scan_group_write` and `scan_write`; `scan_distinct_write`
+also drops duplicates, by Spark's own means. Each stage has a process of its own: its seconds begin when that has started, its
+peak of memory is that of it and its children. One line of JSON tells these, and whether the results hold the figures of the
+log's truth. A stage that fails is reported as such.
 """
 
 from __future__ import annotations
