@@ -23,6 +23,7 @@ from forecasting.contracts.results import (
     INVENTORY_PLAN,
     MODEL_COMPARISONS,
     RUN_STAGES,
+    SCENARIO_FORECASTS,
 )
 from forecasting.contracts.sources import PRODUCT_ATTRIBUTES, SALES, SOURCES, STOCK
 from forecasting.contracts.table import LINEAGE, Column, Rule, Source, Table
@@ -40,6 +41,7 @@ TABLES = {
         COVARIATES,
         SEQUENCES,
         FORECASTS,
+        SCENARIO_FORECASTS,
         BACKTEST_FORECASTS,
         BACKTEST_METRICS,
         MODEL_COMPARISONS,

@@ -44,6 +44,32 @@ FORECASTS = Table(
     skipping=("item_id", "target_date"),
     partitioned_by=("forecast_origin",),
 )
+SCENARIO_FORECASTS = Table(
+    "scenario_forecasts",
+    "gold",
+    "What would sell with a plan of other prices, promotions, events or stock, beside what would without it.",
+    (
+        required("scenario", "string", "name of the scenario"),
+        *_FORECAST_KEY,
+        required("baseline_mean", "double", "expected demand without the plan, units"),
+        required("mean", "double", "expected demand with the plan, units; 0 where it says out of stock"),
+        required("difference", "double", "mean - baseline_mean, units"),
+        Column(
+            "baseline_price",
+            "double",
+            "what a customer pays without the plan, a planned discount taken off; null unknown",
+        ),
+        Column("price", "double", "the same with the plan"),
+        Column("baseline_revenue", "double", "baseline_mean at baseline_price, in the dataset's currency"),
+        Column("revenue", "double", "mean at price, in the dataset's currency"),
+        Column("revenue_difference", "double", "revenue - baseline_revenue"),
+        Column("changes", "string", "what the plan changes in the period, in words; null: nothing"),
+        *LINEAGE,
+    ),
+    key=("scenario", "item_id", "location_id", "forecast_origin", "target_date"),
+    quantiles=True,
+    skipping=("scenario", "item_id"),
+)
 BACKTEST_FORECASTS = Table(
     "backtest_forecasts",
     "gold",

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from forecasting.views.forecasts import FORECASTS
 from forecasting.views.history import HISTORY
+from forecasting.views.scenarios import SCENARIOS
 from forecasting.views.view import PERIOD_AT, View
 
-VIEWS: Mapping[str, View] = HISTORY | FORECASTS
+VIEWS: Mapping[str, View] = HISTORY | FORECASTS | SCENARIOS
 
 __all__ = ["PERIOD_AT", "VIEWS", "View"]

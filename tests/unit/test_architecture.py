@@ -19,6 +19,7 @@ ALLOWED = {
     "baselines": {"models"},
     "evaluation": {"baselines", "models", "features", "training", "scoring", "demand"},
     "scoring": {"models", "features", "training", "evaluation", "demand", "baselines"},
+    "scenarios": {"models", "features", "demand"},
     "inventory": {"evaluation", "features"},
     "report": {"models", "evaluation", "features", "inventory"},
 }
