@@ -5,7 +5,19 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 README = Path(__file__).with_name("README.md")
-JOBS = ("ingest", "aggregate", "features", "train", "backtest", "score", "inventory", "report", "run", "maintain")
+JOBS = (
+    "ingest",
+    "aggregate",
+    "features",
+    "train",
+    "backtest",
+    "score",
+    "reconcile",
+    "inventory",
+    "report",
+    "run",
+    "maintain",
+)
 
 EXTRAS = {
     # Apart from the base because a cluster or Databricks runtime brings its own Spark and Delta.

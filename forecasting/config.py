@@ -257,6 +257,18 @@ class ScoringConfig(Section):
         return self.fallback or "recent_quantiles"
 
 
+class ReconciliationConfig(Section):
+    levels: tuple[tuple[Attribute, ...], ...]
+    method: Literal["min_trace", "top_down", "bottom_up"]
+    base: Literal["lagged_regression", "structural_regression", "auto_ets", "seasonal_naive", "recent_quantiles"]
+
+    @model_validator(mode="after")
+    def _levels_differ(self) -> ReconciliationConfig:
+        if len(set(map(frozenset, self.levels))) < len(self.levels):
+            raise ValueError(f"levels: expected every level once, came {[list(level) for level in self.levels]}")
+        return self
+
+
 class InventoryConfig(Section):
     lead_time: Annotated[int, Field(ge=0)]
     review_period: Positive
@@ -301,6 +313,7 @@ class Config(Section):
     trees: TreesConfig
     backtest: BacktestConfig
     scoring: ScoringConfig
+    reconciliation: ReconciliationConfig
     inventory: InventoryConfig
     maintenance: MaintenanceConfig
     report: ReportConfig

@@ -27,6 +27,7 @@ JOBS = {
     "train": "train the forecasting model",
     "backtest": "compare the model with simple forecasts on held-out periods",
     "score": "forecast every series",
+    "reconcile": "forecast totals at every level, and make all levels add up",
     "inventory": "safety stock, reorder points and order quantities",
     "report": "report.html: forecasts, accuracy and orders at a glance",
 }

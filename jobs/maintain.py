@@ -13,6 +13,7 @@ from forecasting.runtime import Figures, Run, entry_point
 #: Tables with rows of every series and origin, and the column that says which origin it is.
 BY_ORIGIN = {
     "forecasts": "forecast_origin",
+    "forecasts_by_level": "forecast_origin",
     "backtest_forecasts": "forecast_origin",
     "forecast_value_added": "forecast_origin",
     "equation_parameters": "forecast_origin",

@@ -15,7 +15,7 @@ from forecasting.contracts import TABLES
 from forecasting.evaluation.metrics import ALL
 from forecasting.lake import rows
 from forecasting.runtime import Figures, Run, add_options, friendly_errors, start_run
-from jobs import aggregate, backtest, features, ingest, inventory, report, score, train
+from jobs import aggregate, backtest, features, ingest, inventory, reconcile, report, score, train
 
 STAGES = {
     "ingest": ingest.execute,
@@ -24,6 +24,7 @@ STAGES = {
     "train": train.execute,
     "backtest": backtest.execute,
     "score": score.execute,
+    "reconcile": reconcile.execute,
     "inventory": inventory.execute,
     "report": report.execute,
 }

@@ -44,6 +44,50 @@ FORECASTS = Table(
     skipping=("item_id", "target_date"),
     partitioned_by=("forecast_origin",),
 )
+_OF_A_NODE = (
+    ("item_id", "item (SKU)"),
+    ("location_id", "location, or what series.location_level makes of it"),
+    ("location_group", "group of the location"),
+    ("department", "department"),
+    ("category", "category"),
+    ("subcategory", "subcategory"),
+    ("brand", "brand"),
+    ("manufacturer", "manufacturer"),
+)
+FORECASTS_BY_LEVEL = Table(
+    "forecasts_by_level",
+    "gold",
+    "Forecasts of totals at every level of reconciliation.levels and of the series, of which the means add up. Quantiles do not.",
+    (
+        required(
+            "level",
+            "string",
+            "attributes that the series of a node share, as category x location_id; total: all series",
+        ),
+        required("node", "string", "their values, as SOFT DRINKS / 367; total: all series"),
+        *(Column(name, "string", f"{doc} of the node; null where the level has none") for name, doc in _OF_A_NODE),
+        required("forecast_origin", "date", "last period whose demand the forecast knows"),
+        required("target_date", "date", "first day of the forecast period"),
+        required("horizon", "int", "periods from origin to target, from 1"),
+        Column(
+            "base_mean",
+            "double",
+            "expected demand by the node's own forecast, before levels were made to add up, units",
+        ),
+        required("mean", "double", "expected demand, units; of a node the sum of those of its series"),
+        required(
+            "base_method",
+            "string",
+            "what made the forecast before: reconciliation.base; of a series the method in forecasts",
+        ),
+        required("method", "string", "reconciliation.method, by which levels were made to add up"),
+        *LINEAGE,
+    ),
+    key=("level", "node", "forecast_origin", "target_date"),
+    quantiles=True,
+    skipping=("level", "node", "target_date"),
+    partitioned_by=("forecast_origin",),
+)
 SCENARIO_FORECASTS = Table(
     "scenario_forecasts",
     "gold",

@@ -54,8 +54,10 @@ def compare(
     answers = [beside_actuals(sequences, forecasts[name], name, config, origin) for name in names if name in forecasts]
     floors = [name for name in names if name in FLOORS]
     if floors:
-        answers.append(_of_each_series(sequences.select(*_HISTORY), _floor_forecasts(floors, config), config, origin))
-    answers += [_of_each_series(sequences.select(*m.columns), m.forecasts, config, origin) for m in others]
+        answers.append(
+            forecasts_of_each_series(sequences.select(*_HISTORY), _floor_forecasts(floors, config), config, origin)
+        )
+    answers += [forecasts_of_each_series(sequences.select(*m.columns), m.forecasts, config, origin) for m in others]
     rows = answers[0]
     for more in answers[1:]:
         rows = rows.unionByName(more)
@@ -73,7 +75,7 @@ def floor_forecasts(sequences: DataFrame, floors: Sequence[str], config: Config,
         `item_id`, `location_id`, `model`, `horizon`, `mean` and the quantile columns.
     """
     history = sequences.select(*_HISTORY)
-    return _of_each_series(history, _floor_forecasts(floors, config), config, origin, only_what_came=False)
+    return forecasts_of_each_series(history, _floor_forecasts(floors, config), config, origin, only_what_came=False)
 
 
 def equation_parameters(sequences: DataFrame, models: LocalModels, origin: date) -> DataFrame:
@@ -179,7 +181,7 @@ def _floor_forecasts(floors: Sequence[str], config: Config) -> Forecaster:
     return forecasts
 
 
-def _of_each_series(
+def forecasts_of_each_series(
     sequences: DataFrame, forecaster: Forecaster, config: Config, origin: date, only_what_came: bool = True
 ) -> DataFrame:
     """One row per model, series and period ahead: SERIES, `model`, `horizon`, `actual`, `mean` and the quantile columns; only

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date
 
 import numpy as np
@@ -16,11 +16,10 @@ from forecasting.config import Config
 from forecasting.demand.aggregate import SERIES
 from forecasting.evaluation.backtest import split
 from forecasting.evaluation.metrics import ALL
+from forecasting.hierarchy.nodes import attributes_of, lists, sum_by_node
 
 LEVEL = "level"  # the segment that tells each level of the hierarchy by itself
-_BETWEEN = "\x1f"  # of the values of a key, as no value holds it
 _HISTORY, _WEIGHT, _MODEL = "history", "weight", "model "  # what is summed over a node: also the errors of each model
-_SUMS = "kind string, level string, node string, values array<double>"
 
 
 def wrmsse(sequences: DataFrame, forecasts: DataFrame, config: Config, origin: date) -> DataFrame:
@@ -37,12 +36,10 @@ def wrmsse(sequences: DataFrame, forecasts: DataFrame, config: Config, origin: d
         Columns of `backtest_metrics` but lineage: `segment` all, and LEVEL with the names of the level's attributes as `part`.
     """
     levels = config.backtest.hierarchy
-    attributes = tuple(dict.fromkeys((*SERIES, *(name for level in levels for name in level))))
+    attributes = attributes_of(levels)
     errors = _errors(sequences.select(*attributes), forecasts, config.forecast.horizon)
     vectors = _histories(sequences, attributes, config, origin).unionByName(errors)
-    partial = vectors.mapInArrow(_sum_by(levels), _SUMS)
-    sums = partial.repartition("kind", "level", "node").mapInArrow(_sum_again, _SUMS)
-    nodes = _nodes(sums, config.forecast.horizon)
+    nodes = _nodes(sum_by_node(vectors, levels), config.forecast.horizon)
     of_level = nodes.groupBy("model", "level").agg(
         (F.sum(F.col("weight") * F.col("error")) / F.nullif(F.sum("weight"), F.lit(0.0))).alias("value"),
         F.count(F.lit(1)).alias("series"),
@@ -54,11 +51,6 @@ def wrmsse(sequences: DataFrame, forecasts: DataFrame, config: Config, origin: d
     )
     columns = ("model", "forecast_origin", "segment", "part", "metric", "value", "series")
     return told.withColumns({"forecast_origin": F.lit(origin), "metric": F.lit("wrmsse")}).select(*columns)
-
-
-def level_name(level: Sequence[str]) -> str:
-    """How a level is called: its attributes, or total for that of everything."""
-    return " x ".join(level) or "total"
 
 
 def _errors(attributes: DataFrame, forecasts: DataFrame, horizon: int) -> DataFrame:
@@ -91,58 +83,11 @@ def _histories(sequences: DataFrame, attributes: tuple[str, ...], config: Config
             weight = np.stack([money, recent.sum(axis=1)], axis=1)
             for kind, values in ((_HISTORY, demand), (_WEIGHT, weight)):
                 named = {name: batch[name] for name in attributes} | {"kind": pa.repeat(kind, batch.num_rows)}
-                yield pa.RecordBatch.from_pydict(named | {"values": _lists(values)})
+                yield pa.RecordBatch.from_pydict(named | {"values": lists(values)})
 
     schema = ", ".join(f"{name} string" for name in attributes) + ", kind string, values array<double>"
     columns = dict.fromkeys((*attributes, "first_period", "quantity", "planned_price", "price"))
     return sequences.select(*columns).mapInArrow(histories, schema)
-
-
-def _sum_by(levels: Sequence[Sequence[str]]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """A function for mapInArrow: the sums of a batch's rows over each node that they belong to."""
-
-    def sum_by(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            kinds = np.asarray(batch["kind"].to_pylist(), object)
-            named = {name: np.asarray(batch[name].to_pylist(), object) for level in levels for name in level}
-            for kind in np.unique(kinds.astype(str)):
-                rows = np.flatnonzero(kinds == kind)
-                values = _matrix(batch["values"].take(pa.array(rows)))
-                for level in levels:
-                    keys = np.full(len(rows), "", object)
-                    for name in level:
-                        keys = keys + _BETWEEN + np.where(named[name][rows] == None, "", named[name][rows])  # noqa: E711
-                    yield _summed(kind, level_name(level), keys, values)
-
-    return sum_by
-
-
-def _sum_again(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """All partial sums of the nodes of a partition, added up."""
-    parts: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] = {}
-    for batch in batches:
-        kinds, levels = (np.asarray(batch[name].to_pylist(), object) for name in ("kind", "level"))
-        nodes = np.asarray(batch["node"].to_pylist(), object)
-        for kind, level in set(zip(kinds, levels, strict=True)):
-            rows = np.flatnonzero((kinds == kind) & (levels == level))
-            values = _matrix(batch["values"].take(pa.array(rows)))
-            parts.setdefault((kind, level), []).append((nodes[rows], values))
-    for (kind, level), found in parts.items():
-        yield _summed(kind, level, np.concatenate([n for n, _ in found]), np.concatenate([v for _, v in found]))
-
-
-def _summed(kind: str, level: str, keys: np.ndarray, values: np.ndarray) -> pa.RecordBatch:
-    nodes, index = np.unique(keys.astype(str), return_inverse=True)
-    order = np.argsort(index, kind="stable")
-    sums = np.add.reduceat(values[order], np.searchsorted(index[order], np.arange(len(nodes))), axis=0)
-    return pa.RecordBatch.from_pydict(
-        {
-            "kind": pa.repeat(kind, len(nodes)),
-            "level": pa.repeat(level, len(nodes)),
-            "node": pa.array(nodes.tolist(), pa.string()),
-            "values": _lists(sums),
-        }
-    )
 
 
 def _nodes(sums: DataFrame, horizon: int) -> DataFrame:
@@ -172,17 +117,3 @@ def _squared_scales(values: pd.Series) -> pd.Series:
     histories = np.stack(values.to_numpy())
     begun = np.maximum.accumulate(histories != 0, axis=1)
     return pd.Series(squared_scale(np.where(begun, histories, np.nan)))
-
-
-def _matrix(lists: pa.ListArray) -> np.ndarray:
-    """Lists of one length as rows; shorter ones are zeros at their end."""
-    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
-    flat = lists.flatten().to_numpy(zero_copy_only=False)
-    matrix = np.zeros((len(lengths), int(lengths.max(initial=0))))
-    matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = flat
-    return matrix
-
-
-def _lists(values: np.ndarray) -> pa.ListArray:
-    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).ravel()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forecasting.config import Config, ForecastConfig
 from forecasting.states import State
-from forecasting.views.view import PERIOD_AT, Name, View
+from forecasting.views.view import Name, View, periods_since
 
 _SERIES = {"item_id": "item (SKU)", "location_id": "place, or what series.location_level makes of places"}
 _ORIGIN = {"forecast_origin": "last period whose demand the forecast knows"}
@@ -15,12 +15,6 @@ _METHOD = {
 }
 #: Periods that make up a week and four weeks; a month is the shortest that a series of months tells.
 _WEEK, _FOUR_WEEKS = {"day": 7, "week": 1, "month": None}, {"day": 28, "week": 4, "month": 1}
-#: Periods from a day to the last one of a series, in SQL.
-_BETWEEN = {
-    "day": "datediff(last_period, since)",
-    "week": "ceil(datediff(last_period, since) / 7)",
-    "month": "ceil(months_between(last_period, since))",
-}
 #: Periods of history below which a series is new.
 _NEW = {"day": 56, "week": 8, "month": 3}
 
@@ -74,21 +68,13 @@ def _forecast_errors(table: Name, config: Config, since: str | None = None) -> s
     return f"""
         SELECT f.item_id, f.location_id, f.forecast_origin, f.target_date, f.horizon, came.actual, f.mean{quantiles},
                f.mean - came.actual AS error, f.method, f.model_version
-        FROM {table("forecasts")} f JOIN (
-            SELECT item_id, location_id, {PERIOD_AT[config.series.grain]} AS target_date, actual
-            FROM (
-                SELECT item_id, location_id, first_period, length - late + place AS at, CAST(p.quantity AS DOUBLE) AS actual, p.observed
-                FROM (
-                    SELECT item_id, location_id, first_period, length, quantity, observed,
-                           greatest(0, least(length, CAST({_BETWEEN[config.series.grain]} AS INT))) AS late
-                    FROM {table("sequences")} CROSS JOIN (SELECT {since} AS since)
-                ) LATERAL VIEW posexplode(slice(arrays_zip(quantity, observed), -greatest(late, 1), late)) AS place, p
-            ) WHERE observed = 1
+        FROM {table("forecasts")} f JOIN ({periods_since(table, config, since)}
         ) came ON came.item_id = f.item_id AND came.location_id = f.location_id AND came.target_date = f.target_date
         WHERE f.target_date > {since}"""
 
 
-def _pinball(level: float, column: str) -> str:
+def pinball(level: float, column: str) -> str:
+    """SQL for the pinball loss of a quantile column against `actual`."""
     short = f"(actual - {column})"
     return f"greatest({level!r}D * {short}, {level - 1!r}D * {short})"
 
@@ -98,7 +84,7 @@ def _accuracy(config: ForecastConfig) -> dict[str, tuple[str, str]]:
     levels = dict(zip(config.quantile_columns, config.quantiles, strict=True))
     median = next(column for column, level in levels.items() if level == 0.5)
     lowest, highest = next(iter(levels)), list(levels)[-1]
-    losses = " + ".join(_pinball(level, column) for column, level in levels.items())
+    losses = " + ".join(pinball(level, column) for column, level in levels.items())
     demand = "nullif(sum(abs(actual)), 0)"
     return {
         "periods": ("count(*)", "rows compared"),

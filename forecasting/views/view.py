@@ -14,6 +14,32 @@ PERIOD_AT = {
     "week": "date_add(first_period, 7 * at)",
     "month": "add_months(first_period, at)",
 }
+#: Periods from the day `since` to the last one of a series, in SQL.
+_BETWEEN = {
+    "day": "datediff(last_period, since)",
+    "week": "ceil(datediff(last_period, since) / 7)",
+    "month": "ceil(months_between(last_period, since))",
+}
+
+
+def periods_since(table: Name, config: Config, since: str, columns: str = "item_id, location_id") -> str:
+    """SQL for the periods of series after a day that came and could be seen: columns of `sequences`, `target_date`, `actual`. Of each
+    series only these are unfolded.
+
+    Args:
+        since: SQL for the day.
+    """
+    grain = config.series.grain
+    return f"""
+            SELECT {columns}, {PERIOD_AT[grain]} AS target_date, actual
+            FROM (
+                SELECT {columns}, first_period, length - late + place AS at, CAST(p.quantity AS DOUBLE) AS actual, p.observed
+                FROM (
+                    SELECT {columns}, first_period, length, quantity, observed,
+                           greatest(0, least(length, CAST({_BETWEEN[grain]} AS INT))) AS late
+                    FROM {table("sequences")} CROSS JOIN (SELECT {since} AS since)
+                ) LATERAL VIEW posexplode(slice(arrays_zip(quantity, observed), -greatest(late, 1), late)) AS place, p
+            ) WHERE observed = 1"""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from pyspark.sql import functions as F
 
-from forecasting.evaluation.hierarchy import level_name, wrmsse
+from forecasting.evaluation.hierarchy import wrmsse
+from forecasting.hierarchy.nodes import level_name
 
 LAST, HORIZON = date(2024, 3, 31), 5
 ORIGIN = LAST - timedelta(HORIZON)

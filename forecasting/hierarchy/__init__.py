@@ -1,0 +1,1 @@
+"""Totals of series by their attributes: sums over nodes, forecasts of nodes, and forecasts of all levels that add up."""

@@ -1,0 +1,114 @@
+"""Forecasts of nodes by themselves, from the sums of their series' histories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from forecasting.baselines.floors import FLOORS
+from forecasting.baselines.local import LocalModels
+from forecasting.config import Config
+from forecasting.evaluation.backtest import floor_forecasts, forecasts_of_each_series, split
+from forecasting.hierarchy.nodes import Level, attributes_of, lists, matrix, sum_by_node
+from forecasting.models.batches import PRICE_ANNOUNCED, PROMOTION_ANNOUNCED, sequence_columns
+from forecasting.models.shared import SharedRows, calendar_names, sees_years
+from forecasting.models.spec import STATIC, Inputs, ModelSpec, model_spec
+from forecasting.periods import shift
+from forecasting.states import State
+
+_NODE = (
+    "item_id string, location_id string, first_period date, length int, quantity array<float>, observed array<tinyint>"
+)
+
+
+def base_forecasts(
+    sequences: DataFrame, shared: SharedRows, levels: Sequence[Level], config: Config, origin: date, data_version: str
+) -> DataFrame:
+    """Forecasts of every node of some levels by `reconciliation.base`, as known at the origin.
+
+    Args:
+        sequences: gold `sequences`. shared: rows of the tables that series share.
+
+    Returns:
+        `level`, `node`, `horizon`, `mean` and the quantile columns.
+    """
+    name = config.reconciliation.base
+    nodes = node_histories(sequences, levels, config, origin)
+    if name in FLOORS:
+        found = floor_forecasts(nodes, [name], config, origin)
+    else:
+        models = LocalModels((name,), _specification(shared, config, origin, data_version), shared)
+        series = _as_series(nodes, models.spec.inputs, config)
+        found = forecasts_of_each_series(
+            series.select(*models.columns), models.forecasts, config, origin, only_what_came=False
+        )
+    columns = ("horizon", "mean", *config.forecast.quantile_columns)
+    return found.select(F.col("location_id").alias("level"), F.col("item_id").alias("node"), *columns)
+
+
+def node_histories(sequences: DataFrame, levels: Sequence[Level], config: Config, origin: date) -> DataFrame:
+    """Demand of every node up to the origin, from its first sale on: `sequences`' columns of demand, with the node as `item_id` and its
+    level as `location_id`. A period counts as seen if that of some series of the node was."""
+    grain, horizon = config.series.grain, config.forecast.horizon
+    attributes = attributes_of(levels)
+    longest = sequences.agg(F.max("length").alias("length")).first()["length"]
+
+    def of_series(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            demand, seen = (np.nan_to_num(split(batch, grain, origin, horizon, c)[0]) for c in ("quantity", "observed"))
+            both = [np.pad(values, ((0, 0), (longest - values.shape[1], 0))) for values in (demand, seen)]
+            named = {name: batch[name] for name in attributes} | {"kind": pa.repeat("history", batch.num_rows)}
+            yield pa.RecordBatch.from_pydict(named | {"values": lists(np.concatenate(both, axis=1))})
+
+    begins = np.array([shift(origin, 1 - longest, grain)], "datetime64[D]")[0]
+
+    def of_nodes(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            values = matrix(batch["values"])
+            begun = [max(1, longest - int(np.argmax(row != 0))) for row in values[:, :longest]]
+            told = zip(values[:, :longest], values[:, longest:], begun, strict=True)
+            quantity, observed = zip(*((demand[-n:], seen[-n:] > 0) for demand, seen, n in told), strict=True)
+            yield pa.RecordBatch.from_pydict(
+                {
+                    "item_id": batch["node"],
+                    "location_id": batch["level"],
+                    "first_period": pa.array([_later(begins, longest - n, grain) for n in begun], pa.date32()),
+                    "length": pa.array(begun, pa.int32()),
+                    "quantity": pa.array(list(quantity), pa.list_(pa.float32())),
+                    "observed": pa.array([seen.astype(np.int8) for seen in observed], pa.list_(pa.int8())),
+                }
+            )
+
+    schema = ", ".join(f"{name} string" for name in attributes) + ", kind string, values array<double>"
+    columns = dict.fromkeys((*attributes, "first_period", "quantity", "observed"))
+    vectors = sequences.where(F.col("first_period") <= F.lit(origin)).select(*columns).mapInArrow(of_series, schema)
+    return sum_by_node(vectors, levels).mapInArrow(of_nodes, _NODE)
+
+
+def _later(first: np.datetime64, periods: int, grain: str) -> date:
+    return shift(first.astype(date), periods, grain)
+
+
+def _specification(shared: SharedRows, config: Config, origin: date, data_version: str) -> ModelSpec:
+    """What a model may read of a node: its demand and the calendar of the configuration."""
+    calendars = calendar_names(shared.calendar, config.features.calendar)[:1]
+    return model_spec(config, Inputs(calendars=calendars, yearly=sees_years(shared.calendar, origin)), origin, data_version)  # fmt: skip
+
+
+def _as_series(nodes: DataFrame, inputs: Inputs, config: Config) -> DataFrame:
+    """Nodes with the columns that models of series read; of prices, promotions and attributes nothing is known."""
+    nothing = {
+        "state": F.array_repeat(F.lit(int(State.SOLD)).cast("tinyint"), F.col("length")),
+        "price": F.array_repeat(F.lit(0.0).cast("float"), F.col("length")),
+        "planned_price": F.lit(None).cast("array<float>"),
+        PROMOTION_ANNOUNCED: F.lit(None).cast("array<smallint>"),
+        PRICE_ANNOUNCED: F.lit(None).cast("array<smallint>"),
+        "calendar": F.lit(config.features.calendar),
+        **{name: F.lit(None).cast("string") for name in STATIC if name not in nodes.columns},
+    }
+    return nodes.withColumns(nothing).select(*sequence_columns(inputs))

@@ -1,0 +1,106 @@
+"""Levels and nodes: a level is a list of attributes, and the series that share their values are a node. Sums over nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
+from forecasting.demand.aggregate import SERIES
+
+Level = Sequence[str]
+BETWEEN = "\x1f"  # before each value of a node's key, as no value holds it
+_SUMS = "kind string, level string, node string, values array<double>"
+
+
+def level_name(level: Level) -> str:
+    """How a level is called: its attributes, or total for that of everything."""
+    return " x ".join(level) or "total"
+
+
+def attributes_of(levels: Sequence[Level]) -> tuple[str, ...]:
+    """The keys of series and all attributes that levels name."""
+    return tuple(dict.fromkeys((*SERIES, *(name for level in levels for name in level))))
+
+
+def node_keys(batch: pa.RecordBatch, level: Level) -> np.ndarray:
+    """The node of each row, [n], as text: the values of the level's attributes, each behind BETWEEN; nothing for null."""
+    keys = np.full(batch.num_rows, "", object)
+    for name in level:
+        values = np.asarray(batch[name].to_pylist(), object)
+        keys = keys + BETWEEN + np.where(values == None, "", values)  # noqa: E711
+    return keys
+
+
+def sum_by_node(vectors: DataFrame, levels: Sequence[Level]) -> DataFrame:
+    """Sums of vectors over the nodes that their series belong to.
+
+    Args:
+        vectors: rows of series with the attributes of levels, a `kind`, and `values`: array<double> of one length a kind.
+
+    Returns:
+        `kind`, `level` (its name), `node` (as `node_keys` gives it) and `values`.
+    """
+    partial = vectors.mapInArrow(_sum_batches(levels), _SUMS)
+    return partial.repartition("kind", "level", "node").mapInArrow(_sum_again, _SUMS)
+
+
+def matrix(lists: pa.ListArray) -> np.ndarray:
+    """Lists as rows of one array, [n, longest]; shorter ones are zeros at their end."""
+    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
+    flat = lists.flatten().to_numpy(zero_copy_only=False)
+    values = np.zeros((len(lengths), int(lengths.max(initial=0))))
+    values[np.arange(values.shape[1]) < lengths[:, None]] = flat
+    return values
+
+
+def lists(values: np.ndarray) -> pa.ListArray:
+    """The rows of an array, [n, width], as lists."""
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).ravel()))
+
+
+def _sum_batches(levels: Sequence[Level]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """A function for mapInArrow: the sums of a batch's rows over each node that they belong to."""
+
+    def sum_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            kinds = np.asarray(batch["kind"].to_pylist(), object)
+            for kind in np.unique(kinds.astype(str)):
+                rows = pa.array(np.flatnonzero(kinds == kind))
+                chosen = batch.take(rows)
+                values = matrix(chosen["values"])
+                for level in levels:
+                    yield _summed(kind, level_name(level), node_keys(chosen, level), values)
+
+    return sum_batches
+
+
+def _sum_again(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """All partial sums of the nodes of a partition, added up."""
+    parts: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] = {}
+    for batch in batches:
+        kinds, levels = (np.asarray(batch[name].to_pylist(), object) for name in ("kind", "level"))
+        nodes = np.asarray(batch["node"].to_pylist(), object)
+        for kind, level in set(zip(kinds, levels, strict=True)):
+            rows = np.flatnonzero((kinds == kind) & (levels == level))
+            values = matrix(batch["values"].take(pa.array(rows)))
+            parts.setdefault((kind, level), []).append((nodes[rows], values))
+    for (kind, level), found in parts.items():
+        yield _summed(kind, level, np.concatenate([n for n, _ in found]), np.concatenate([v for _, v in found]))
+
+
+def _summed(kind: str, level: str, keys: np.ndarray, values: np.ndarray) -> pa.RecordBatch:
+    nodes, index = np.unique(keys.astype(str), return_inverse=True)
+    order = np.argsort(index, kind="stable")
+    sums = np.add.reduceat(values[order], np.searchsorted(index[order], np.arange(len(nodes))), axis=0)
+    return pa.RecordBatch.from_pydict(
+        {
+            "kind": pa.repeat(kind, len(nodes)),
+            "level": pa.repeat(level, len(nodes)),
+            "node": pa.array(nodes.tolist(), pa.string()),
+            "values": lists(sums),
+        }
+    )

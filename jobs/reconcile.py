@@ -1,0 +1,76 @@
+"""Forecasts of totals at every level, made to add up with those of the series.
+
+spark-submit --py-files dist/forecasting.zip jobs/reconcile.py --conf conf/prod.yml
+"""
+
+from datetime import date
+
+from pyspark.sql import functions as F
+
+from forecasting.errors import LakeError
+from forecasting.hierarchy.base import base_forecasts
+from forecasting.hierarchy.nodes import level_name
+from forecasting.hierarchy.reconcile import reconciled
+from forecasting.lake import rows, with_lineage
+from forecasting.origins import scoring_origins
+from forecasting.periods import shift
+from forecasting.runtime import Figures, Run, entry_point
+from forecasting.scoring.shared import shared_rows
+
+
+def execute(run: Run) -> Figures:
+    """Forecast the totals of every level from the origins of the job score, and make all levels add up."""
+    lake, config = run.lake, run.config
+    if not config.reconciliation.levels:
+        return {"levels": 0}
+    last = lake.read("sequences").agg(F.max("last_period").alias("last")).first()["last"]
+    for origin in scoring_origins(last, config):
+        reconcile_from(run, origin)
+    return _figures(run, last)
+
+
+def reconcile_from(run: Run, origin: date) -> None:
+    """Forecasts of all levels from one origin, written."""
+    lake, config = run.lake, run.config
+    sequences, forecasts = (
+        lake.read("sequences"),
+        lake.read("forecasts").where(F.col("forecast_origin") == F.lit(origin)),
+    )
+    by_model = F.when(F.col("method") == config.scoring.model, F.col("model_version"))
+    model = F.coalesce(F.max(by_model), F.max("model_version"))
+    made = forecasts.agg(model.alias("model"), F.max("data_version").alias("data")).first()
+    if made["data"] is None:
+        raise LakeError(f"Table forecasts: expected forecasts from {origin}, came none. Run the job score first.")
+    base = base_forecasts(
+        sequences, shared_rows(lake), config.reconciliation.levels, config, origin, made["data"]
+    ).cache()
+    targets = [shift(origin, ahead, config.series.grain) for ahead in range(1, config.forecast.horizon + 1)]
+    period = {"forecast_origin": F.lit(origin), "target_date": F.element_at(F.lit(targets), F.col("horizon"))}
+    with reconciled(forecasts, sequences, base, config) as found:
+        lineage = run.lineage(model_version=made["model"], data_version=made["data"])
+        told = with_lineage(found.withColumns(period), **lineage)
+        lake.write(told, "forecasts_by_level", replacing={"forecast_origin": origin})
+    base.unpersist()
+
+
+def _figures(run: Run, origin: date) -> Figures:
+    """Nodes of each level, and what the forecasts expect in total, before and after."""
+    of_it = run.lake.read("forecasts_by_level").where(F.col("forecast_origin") == F.lit(origin))
+    told = of_it.groupBy("level").agg(
+        F.count_distinct("node").alias("nodes"), F.sum("base_mean").alias("before"), F.sum("mean").alias("after")
+    )
+    found = {row["level"]: row for row in rows(told)}
+    series = found.pop(level_name(("item_id", "location_id")))
+    return {
+        "levels": len(found) + 1,
+        "nodes": sum(row["nodes"] for row in found.values()),
+        "series": series["nodes"],
+        "units_expected": round(series["after"]),
+        "units_before": round(series["before"]),
+    }
+
+
+main = entry_point("reconcile", execute)
+
+if __name__ == "__main__":
+    main()
