@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from forecasting.config import load_config
+from jobs.run import STAGES
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = yaml.safe_load((ROOT / "databricks.yml").read_text(encoding="utf-8"))
@@ -48,8 +49,8 @@ def test_an_entry_point_takes_the_parameters_of_its_task(task, target, monkeypat
 
 
 def test_the_tasks_are_the_chain_in_an_order_that_works():
-    before = {task["task_key"]: {need["task_key"] for need in task.get("depends_on", [])} for task in TASKS}
-    assert list(before) == ["ingest", "aggregate", "features", "train", "backtest", "score", "inventory", "report"]
+    before = {task["task_key"]: {need["task_key"] for need in task.get("depends_on", [])} for task in JOBS[0]["tasks"]}
+    assert tuple(before) == tuple(STAGES)
     done = set()
     for name, needs in before.items():
         assert needs <= done and (needs or name == "ingest")
@@ -58,11 +59,11 @@ def test_the_tasks_are_the_chain_in_an_order_that_works():
 
 def test_training_has_a_fixed_size_cluster_of_its_own():
     clusters = {cluster["job_cluster_key"]: cluster["new_cluster"] for cluster in JOBS[0]["job_clusters"]}
-    users = {task["task_key"]: task["job_cluster_key"] for task in TASKS}
+    users = {task["task_key"]: task["job_cluster_key"] for task in JOBS[0]["tasks"]}
     assert [name for name, cluster in users.items() if cluster == users["train"]] == ["train"]
     assert clusters[users["train"]]["num_workers"] == load_config([ROOT / "conf" / "prod.yml"]).training.ranks
 
 
 def test_failures_are_retried_and_mailed():
-    assert JOBS[0]["email_notifications"]["on_failure"] and JOBS[0]["schedule"]["quartz_cron_expression"]
+    assert all(job["email_notifications"]["on_failure"] and job["schedule"]["quartz_cron_expression"] for job in JOBS)
     assert all(task["max_retries"] >= 1 for task in TASKS if task["task_key"] != "report")
