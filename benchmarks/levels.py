@@ -19,11 +19,19 @@ from rich.table import Table
 
 from benchmarks.accuracy import configuration
 from forecasting.lake import rows
+from forecasting.origins import scoring_origins
 from forecasting.runtime import Run, add_options, friendly_errors, start_run
 from jobs.run import STAGES
 
 NEEDED = ("ingest", "aggregate", "features", "train", "score")
 SHOWN = ("base_error", "error", "base_rmse", "rmse", "base_bias", "bias", "wql")
+
+
+def _forget(run: Run, table: str) -> None:
+    """Deletes the rows of the measured origins."""
+    if run.lake.exists(table):
+        last = run.lake.read("sequences").agg(F.max("last_period").alias("last")).first()["last"]
+        run.lake.delete(table, {"forecast_origin": scoring_origins(last, run.config)})
 
 
 def show(run: Run, title: str) -> None:
@@ -53,15 +61,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     place = nullcontext(options.folder) if options.folder else tempfile.TemporaryDirectory(prefix="bench-levels-")
     with friendly_errors(), place as folder:
         config = configuration(Path(folder), options.conf, options.set)
-        back = [f"scoring.origins={2}", f"scoring.step={config.forecast.horizon}"]
+        back = ["scoring.origins=2", f"scoring.step={config.forecast.horizon}"]
         config = configuration(Path(folder), options.conf, [*options.set, *back])
         run = start_run(config, "levels")
         for stage in NEEDED:
+            if stage == "score":
+                _forget(run, "forecasts")  # of an earlier model
             if stage in ("train", "score") or not run.lake.exists("sequences"):
                 run.stage(stage, STAGES[stage])
         for base in options.bases:
             for method in options.methods:
                 chosen = config.reconciliation.model_copy(update={"base": base, "method": method})
+                _forget(run, "forecasts_by_level")
                 own = start_run(config.model_copy(update={"reconciliation": chosen}), "levels")
                 own.stage("reconcile", STAGES["reconcile"])
                 show(own, f"{base} {method}")

@@ -266,6 +266,10 @@ class ReconciliationConfig(Section):
     def _levels_differ(self) -> ReconciliationConfig:
         if len(set(map(frozenset, self.levels))) < len(self.levels):
             raise ValueError(f"levels: expected every level once, came {[list(level) for level in self.levels]}")
+        if {"item_id", "location_id"} in map(set, self.levels):
+            raise ValueError(
+                "levels: expected levels above that of series, which is always told, came [item_id, location_id]"
+            )
         return self
 
 

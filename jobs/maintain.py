@@ -14,6 +14,7 @@ from forecasting.runtime import Figures, Run, entry_point
 BY_ORIGIN = {
     "forecasts": "forecast_origin",
     "forecasts_by_level": "forecast_origin",
+    "scenario_forecasts": "forecast_origin",
     "backtest_forecasts": "forecast_origin",
     "forecast_value_added": "forecast_origin",
     "equation_parameters": "forecast_origin",

@@ -7,6 +7,7 @@ from datetime import date
 
 from pyspark.sql import functions as F
 
+from forecasting.demand.aggregate import SERIES
 from forecasting.errors import LakeError
 from forecasting.hierarchy.base import base_forecasts
 from forecasting.hierarchy.nodes import level_name
@@ -24,13 +25,19 @@ def execute(run: Run) -> Figures:
     if not config.reconciliation.levels:
         return {"levels": 0}
     last = lake.read("sequences").agg(F.max("last_period").alias("last")).first()["last"]
-    for origin in scoring_origins(last, config):
+    *earlier, newest = scoring_origins(last, config)
+    there = _origins_there(run, earlier)
+    for origin in (*(origin for origin in earlier if origin not in there), newest):  # what people acted upon stays
         reconcile_from(run, origin)
-    return _figures(run, last)
+    return _figures(run, newest)
 
 
 def reconcile_from(run: Run, origin: date) -> None:
-    """Forecasts of all levels from one origin, written."""
+    """Forecasts of all levels from one origin, written.
+
+    Raises:
+        LakeError: there are no forecasts from there, or not of forecast.horizon periods.
+    """
     lake, config = run.lake, run.config
     sequences, forecasts = (
         lake.read("sequences"),
@@ -38,9 +45,15 @@ def reconcile_from(run: Run, origin: date) -> None:
     )
     by_model = F.when(F.col("method") == config.scoring.model, F.col("model_version"))
     model = F.coalesce(F.max(by_model), F.max("model_version"))
-    made = forecasts.agg(model.alias("model"), F.max("data_version").alias("data")).first()
-    if made["data"] is None:
-        raise LakeError(f"Table forecasts: expected forecasts from {origin}, came none. Run the job score first.")
+    told = (F.max("data_version").alias("data"), F.max("horizon").alias("horizon"))
+    made = forecasts.agg(model.alias("model"), *told).first()
+    if made["horizon"] != config.forecast.horizon:
+        came = f"{made['horizon']}" if made["horizon"] else "none"
+        raise LakeError(
+            f"Table forecasts: expected forecasts from {origin} of {config.forecast.horizon} periods, came {came}. Run the job score first."
+        )
+    scored = forecasts.where(F.col("horizon") == 1).select(*SERIES)
+    sequences = sequences.join(scored, on=list(SERIES), how="left_semi")
     base = base_forecasts(
         sequences, shared_rows(lake), config.reconciliation.levels, config, origin, made["data"]
     ).cache()
@@ -53,6 +66,13 @@ def reconcile_from(run: Run, origin: date) -> None:
     base.unpersist()
 
 
+def _origins_there(run: Run, origins: list[date]) -> set[date]:
+    if not origins or not run.lake.exists("forecasts_by_level"):
+        return set()
+    of_them = run.lake.read("forecasts_by_level").where(F.col("forecast_origin").isin(origins))
+    return {row["forecast_origin"] for row in rows(of_them.select("forecast_origin").distinct())}
+
+
 def _figures(run: Run, origin: date) -> Figures:
     """Nodes of each level, and what the forecasts expect in total, before and after."""
     of_it = run.lake.read("forecasts_by_level").where(F.col("forecast_origin") == F.lit(origin))
@@ -60,7 +80,7 @@ def _figures(run: Run, origin: date) -> Figures:
         F.count_distinct("node").alias("nodes"), F.sum("base_mean").alias("before"), F.sum("mean").alias("after")
     )
     found = {row["level"]: row for row in rows(told)}
-    series = found.pop(level_name(("item_id", "location_id")))
+    series = found.pop(level_name(SERIES))
     return {
         "levels": len(found) + 1,
         "nodes": sum(row["nodes"] for row in found.values()),

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from forecasting import __version__
 from forecasting.config import load_config
 from forecasting.lake import with_lineage
 from forecasting.models.artifact import trained_model, unpack
@@ -36,8 +37,8 @@ def execute(run: Run, plan: DataFrame, name: str) -> Figures:
     until = trained_until(ahead.origin, ahead.origin, config)
     artifact, model_version = trained_model(config.of_network(config.scoring.model), data["version"], until)
     plan = checked(plan, name, ahead)
-    fits_model(plan, name, unpack(artifact)[0].inputs, priced=lake.exists("prices"))
-    before = comparable(touched(sequences, plan, name, ahead), ahead.horizon)
+    fits_model(plan, name, unpack(artifact)[0].inputs, sequences, priced=lake.exists("prices"))
+    before = comparable(touched(sequences, plan, name, ahead), ahead.horizon).persist()
     after = with_plan(before, ahead.horizon)
 
     def forecasts(series: DataFrame, known) -> DataFrame:
@@ -48,8 +49,10 @@ def execute(run: Run, plan: DataFrame, name: str) -> Figures:
 
     without, having = shared_with_plan(shared, plan, ahead)
     rows = beside_baseline(forecasts(before, without), forecasts(after, having), before, after, config)
-    told = with_lineage(rows, scenario=name, **run.lineage(model_version=model_version, data_version=data["version"]))
-    lake.write(told, "scenario_forecasts", replacing={"scenario": name})
+    own = F.when(F.col("method") == config.scoring.stand_in, F.concat_ws(" ", "method", F.lit(__version__)))
+    lineage = run.lineage(model_version=own.otherwise(model_version), data_version=data["version"])
+    lake.write(with_lineage(rows, scenario=name, **lineage), "scenario_forecasts", replacing={"scenario": name})
+    before.unpersist()
     return _figures(run, name)
 
 
@@ -74,15 +77,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Forecast what would sell if prices, promotions, events or stock were otherwise for some series and days."""
     parser = argparse.ArgumentParser(prog="forecasting scenario", description=main.__doc__)
     add_options(parser)
-    plan = parser.add_mutually_exclusive_group(required=True)
+    plan = parser.add_mutually_exclusive_group()
     plan.add_argument("--file", help="CSV file of the plan, with a header; docs/scenarios.md tells its columns")
-    plan.add_argument("--table", help="table or view with the same columns")
+    plan.add_argument("--table", help="table or view with the same columns, and `line`, by which its rows are in order")
     parser.add_argument(
         "--name", help="of the scenario, whose former rows are replaced; default: that of the file or table"
     )
     options = parser.parse_args(argv)
     with friendly_errors():
-        run = start_run(load_config(options.conf, options.set), "scenario")
+        config = load_config(options.conf, options.set)
+        if not (options.file or options.table):
+            parser.error("expected --file or --table, came none")
+        run = start_run(config, "scenario")
         own = PurePosixPath(options.file).stem if options.file else options.table.split(".")[-1]
         plan = read_plan(run.spark, options.file, options.table)
         run.stage("scenario", lambda run: execute(run, plan, options.name or own))

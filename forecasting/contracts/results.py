@@ -98,6 +98,11 @@ SCENARIO_FORECASTS = Table(
         required("baseline_mean", "double", "expected demand without the plan, units"),
         required("mean", "double", "expected demand with the plan, units; 0 where it says out of stock"),
         required("difference", "double", "mean - baseline_mean, units"),
+        required(
+            "method",
+            "string",
+            "scoring.model; the floor of scoring.fallback where the model gives no number; closed: the place will be",
+        ),
         Column(
             "baseline_price",
             "double",

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from forecasting.baselines.equations import LONGEST
 from forecasting.baselines.floors import FLOORS
 from forecasting.baselines.local import LocalModels
 from forecasting.config import Config
@@ -52,23 +53,23 @@ def base_forecasts(
 
 
 def node_histories(sequences: DataFrame, levels: Sequence[Level], config: Config, origin: date) -> DataFrame:
-    """Demand of every node up to the origin, from its first sale on: `sequences`' columns of demand, with the node as `item_id` and its
+    """Demand of every node up to the origin, from its first sale on, of as many periods as any base reads: `sequences`' columns of demand, with the node as `item_id` and its
     level as `location_id`. A period counts as seen if that of some series of the node was."""
     grain, horizon = config.series.grain, config.forecast.horizon
     attributes = attributes_of(levels)
-    longest = sequences.agg(F.max("length").alias("length")).first()["length"]
+    longest = min(sequences.agg(F.max("length").alias("length")).first()["length"], LONGEST)
 
     def of_series(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             demand, seen = (np.nan_to_num(split(batch, grain, origin, horizon, c)[0]) for c in ("quantity", "observed"))
-            both = [np.pad(values, ((0, 0), (longest - values.shape[1], 0))) for values in (demand, seen)]
+            both = [_of_width(values, longest) for values in (demand, seen)]
             named = {name: batch[name] for name in attributes} | {"kind": pa.repeat("history", batch.num_rows)}
             yield pa.RecordBatch.from_pydict(named | {"values": lists(np.concatenate(both, axis=1))})
 
     begins = np.array([shift(origin, 1 - longest, grain)], "datetime64[D]")[0]
 
     def of_nodes(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
+        for batch in filter(len, batches):
             values = matrix(batch["values"])
             begun = [max(1, longest - int(np.argmax(row != 0))) for row in values[:, :longest]]
             told = zip(values[:, :longest], values[:, longest:], begun, strict=True)
@@ -84,10 +85,15 @@ def node_histories(sequences: DataFrame, levels: Sequence[Level], config: Config
                 }
             )
 
-    schema = ", ".join(f"{name} string" for name in attributes) + ", kind string, values array<double>"
     columns = dict.fromkeys((*attributes, "first_period", "quantity", "observed"))
-    vectors = sequences.where(F.col("first_period") <= F.lit(origin)).select(*columns).mapInArrow(of_series, schema)
-    return sum_by_node(vectors, levels).mapInArrow(of_nodes, _NODE)
+    series = sequences.where(F.col("first_period") <= F.lit(origin)).select(*columns)
+    return sum_by_node(series, levels, of_series).mapInArrow(of_nodes, _NODE)
+
+
+def _of_width(values: np.ndarray, width: int) -> np.ndarray:
+    """The last periods of histories, [n, width]; 0 before their first."""
+    recent = values[:, max(0, values.shape[1] - width) :]
+    return np.pad(recent, ((0, 0), (width - recent.shape[1], 0)))
 
 
 def _later(first: np.datetime64, periods: int, grain: str) -> date:

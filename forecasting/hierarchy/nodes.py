@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,9 @@ from pyspark.sql import DataFrame
 from forecasting.demand.aggregate import SERIES
 
 Level = Sequence[str]
+Batches = Iterator[pa.RecordBatch]
 BETWEEN = "\x1f"  # before each value of a node's key, as no value holds it
+AT_ONCE = 16  # batches whose sums are added up before they are handed on
 _SUMS = "kind string, level string, node string, values array<double>"
 
 
@@ -34,16 +37,17 @@ def node_keys(batch: pa.RecordBatch, level: Level) -> np.ndarray:
     return keys
 
 
-def sum_by_node(vectors: DataFrame, levels: Sequence[Level]) -> DataFrame:
+def sum_by_node(series: DataFrame, levels: Sequence[Level], vectors: Callable[[Batches], Batches] = iter) -> DataFrame:
     """Sums of vectors over the nodes that their series belong to.
 
     Args:
-        vectors: rows of series with the attributes of levels, a `kind`, and `values`: array<double> of one length a kind.
+        series: rows that `vectors` makes of batches with the attributes of levels, a `kind`, and `values`: array<double> of one length a kind;
+            by default they are such rows.
 
     Returns:
         `kind`, `level` (its name), `node` (as `node_keys` gives it) and `values`.
     """
-    partial = vectors.mapInArrow(_sum_batches(levels), _SUMS)
+    partial = series.mapInArrow(_sum_batches(levels, vectors), _SUMS)
     return partial.repartition("kind", "level", "node").mapInArrow(_sum_again, _SUMS)
 
 
@@ -62,24 +66,28 @@ def lists(values: np.ndarray) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).ravel()))
 
 
-def _sum_batches(levels: Sequence[Level]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """A function for mapInArrow: the sums of a batch's rows over each node that they belong to."""
+def _sum_batches(levels: Sequence[Level], vectors: Callable[[Batches], Batches]) -> Callable[[Batches], Batches]:
+    """A function for mapInArrow: the sums of a few batches' rows over each node that they belong to."""
 
-    def sum_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
+    def sums(batches: Batches) -> Batches:
+        for batch in vectors(batch for batch in batches if batch.num_rows):
             kinds = np.asarray(batch["kind"].to_pylist(), object)
             for kind in np.unique(kinds.astype(str)):
-                rows = pa.array(np.flatnonzero(kinds == kind))
-                chosen = batch.take(rows)
+                chosen = batch.take(pa.array(np.flatnonzero(kinds == kind)))
                 values = matrix(chosen["values"])
                 for level in levels:
                     yield _summed(kind, level_name(level), node_keys(chosen, level), values)
 
+    def sum_batches(batches: Batches) -> Batches:
+        found = sums(batches)
+        while some := list(islice(found, AT_ONCE * len(levels))):
+            yield from _sum_again(some)
+
     return sum_batches
 
 
-def _sum_again(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """All partial sums of the nodes of a partition, added up."""
+def _sum_again(batches: Iterable[pa.RecordBatch]) -> Batches:
+    """Partial sums of nodes, added up."""
     parts: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] = {}
     for batch in batches:
         kinds, levels = (np.asarray(batch[name].to_pylist(), object) for name in ("kind", "level"))

@@ -20,15 +20,15 @@ from forecasting.hierarchy.nodes import BETWEEN, Level, attributes_of, level_nam
 from forecasting.hierarchy.solve import multipliers
 from forecasting.inventory.distribution import period_variance
 from forecasting.lake import rows
+from forecasting.scoring.methods import CLOSED
 
 ATTRIBUTES: tuple[str, ...] = get_args(Attribute)  # of a node, columns of the table
 Batches = Iterator[pa.RecordBatch]
-Adjust = Callable[
-    [np.ndarray, np.ndarray, np.ndarray], np.ndarray
-]  # nodes [n, L], mean [n, H], variance [n] to mean [n, H]
+#: Of series: numbers of their nodes [n, L], mean [n, H] and variance [n] to the mean that adds up, [n, H].
+Adjust = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 MOST_NODES = 20_000  # that the driver solves for at once
 MOST_PAIRS = 4_000_000  # pairs of nodes with series in common
-_SUMS, _PAIR = "sums", "i int, j int, value double"
+_SUMS = "sums"
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,8 @@ class Nodes:
 
     def of(self, batch: pa.RecordBatch) -> np.ndarray:
         """Numbers of the nodes that series belong to, [n, L]."""
-        return np.stack(
-            [[self.number[level_name(level)][key] for key in node_keys(batch, level)] for level in self.levels], axis=1
-        )
+        numbers = [[self.number[level_name(level)][key] for key in node_keys(batch, level)] for level in self.levels]
+        return np.array(numbers, np.int64).T
 
 
 @contextmanager
@@ -54,10 +53,12 @@ def reconciled(forecasts: DataFrame, sequences: DataFrame, base: DataFrame, conf
     """Forecasts of the series and of all nodes, of which the means add up; what they are made of is kept while they are used.
 
     The mean of a node is the sum of those of its series. Quantiles do not add up: those of a series are its own, and those of a node are of its
-    base forecast, both moved with the mean.
+    base forecast, both moved with the mean. Of a closed place the forecast stays 0, and what nodes expect of such a period by their history is
+    taken down by the share of the series that are closed.
 
     Args:
-        forecasts: rows of `forecasts` of one origin. sequences: gold `sequences`. base: as `base.base_forecasts` gives them.
+        forecasts: rows of `forecasts` of one origin, of as many periods as forecast.horizon says. sequences: gold `sequences`. base: as
+            `base.base_forecasts` gives them, of the same series.
 
     Yields:
         Columns of `forecasts_by_level` but lineage, `forecast_origin` and `target_date`.
@@ -65,61 +66,75 @@ def reconciled(forecasts: DataFrame, sequences: DataFrame, base: DataFrame, conf
     Raises:
         ConfigError: more nodes than the driver can solve for.
     """
-    levels = tuple(level for level in config.reconciliation.levels if tuple(level) != SERIES)
+    levels = config.reconciliation.levels
     attributes = attributes_of(levels)
     series = _series(forecasts, sequences.select(*attributes), config).persist()
     try:
         nodes = _nodes(series, base, levels, config.forecast.horizon)
-        adjust = {"bottom_up": _kept, "top_down": _shared_out, "min_trace": _nearest}[config.reconciliation.method](
-            nodes, series
-        )
-        adjusted = _adjusted(series, attributes, nodes, adjust)
+        adjusting = {"bottom_up": _kept, "top_down": _shared_out, "min_trace": _nearest}[config.reconciliation.method]
+        adjusted = _adjusted(series, attributes, nodes, adjusting(nodes, series))
         yield _of_nodes(adjusted, base, levels, config).unionByName(_of_series(adjusted, forecasts, config))
     finally:
         series.unpersist()
 
 
 def _series(forecasts: DataFrame, attributes: DataFrame, config: Config) -> DataFrame:
-    """One row per series: its attributes, `mean` over the horizon, and the mean `variance` of a period."""
+    """One row per series: its attributes, over the horizon its `mean` and whether it is `open`, and the mean `variance` of a period."""
     quantiles, levels, horizon = config.forecast.quantile_columns, config.forecast.quantiles, config.forecast.horizon
 
     def varied(batches: Batches) -> Batches:
-        for batch in batches:
+        for batch in filter(len, batches):
             mean = batch["mean"].to_numpy(zero_copy_only=False)
             told = np.stack([batch[name].to_numpy(zero_copy_only=False) for name in quantiles], axis=-1)
-            columns = {name: batch[name] for name in (*SERIES, "horizon", "mean")}
+            columns = {name: batch[name] for name in (*SERIES, "horizon", "mean", "method")}
             yield pa.RecordBatch.from_pydict(columns | {"variance": period_variance(mean, told, levels)})
 
-    schema = "item_id string, location_id string, horizon int, mean double, variance double"
-    periods = forecasts.select(*SERIES, "horizon", "mean", *quantiles).mapInArrow(varied, schema)
-    by_period = F.map_from_entries(F.collect_list(F.struct("horizon", "mean")))
-    of_series = periods.groupBy(*SERIES).agg(by_period.alias("means"), F.avg("variance").alias("variance"))
-    mean = F.transform(F.sequence(F.lit(1), F.lit(horizon)), lambda at: F.coalesce(F.col("means")[at], F.lit(0.0)))
-    return of_series.select(*SERIES, mean.alias("mean"), "variance").join(attributes, on=list(SERIES))
+    schema = "item_id string, location_id string, horizon int, mean double, method string, variance double"
+    periods = forecasts.select(*SERIES, "horizon", "mean", "method", *quantiles).mapInArrow(varied, schema)
+    period = F.struct("mean", F.when(F.col("method") == CLOSED, 0.0).otherwise(1.0).alias("open"))
+    of_series = periods.groupBy(*SERIES).agg(
+        F.map_from_entries(F.collect_list(F.struct("horizon", period.alias("told")))).alias("told"),
+        F.avg("variance").alias("variance"),
+    )
+
+    def over_horizon(name: str) -> Column:
+        told = F.transform(F.sequence(F.lit(1), F.lit(horizon)), lambda at: F.col("told")[at][name])
+        return told.alias(name)
+
+    columns = of_series.select(*SERIES, over_horizon("mean"), over_horizon("open"), "variance")
+    return columns.join(attributes, on=list(SERIES), how="left")
 
 
 def _nodes(series: DataFrame, base: DataFrame, levels: Sequence[Level], horizon: int) -> Nodes:
-    values = F.concat("mean", F.array("variance"))
-    vectors = series.select(*attributes_of(levels), F.lit(_SUMS).alias("kind"), values.alias("values"))
-    sums = sum_by_node(vectors, levels).cache()
-    if (count := sums.count()) > MOST_NODES:
-        raise ConfigError(
-            f"reconciliation.levels: expected levels of {MOST_NODES:,} nodes at most, all together, came {count:,}. Leave out those of single items."
-        )
-    by_period = F.map_from_entries(F.collect_list(F.struct("horizon", "mean")))
-    told = base.groupBy("level", "node").agg(by_period.alias("base"))
-    order = {level_name(level): place for place, level in enumerate(levels)}
-    found = rows(
-        sums.join(told, on=["level", "node"], how="left").select("level", "node", "values", "base"), most=MOST_NODES
+    usual = F.aggregate("mean", F.lit(0.0), lambda total, mean: total + mean) / F.greatest(
+        F.aggregate("open", F.lit(0.0), lambda total, open_: total + open_), F.lit(1.0)
     )
+    expected_open = F.transform("open", lambda open_: open_ * usual)
+    values = F.concat("mean", expected_open, F.array(usual, F.col("variance")))
+    vectors = series.select(*attributes_of(levels), F.lit(_SUMS).alias("kind"), values.alias("values"))
+    sums = sum_by_node(vectors, levels).persist()
+    if (count := sums.count()) > MOST_NODES:
+        raise _too_large(f"levels of {MOST_NODES:,} nodes at most, all together, came {count:,}")
+    by_period = F.map_from_entries(F.collect_list(F.struct("horizon", "mean")))
+    own = base.groupBy("level", "node").agg(by_period.alias("base"))
+    told = sums.join(own, on=["level", "node"], how="left").select("level", "node", "values", "base")
+    found = rows(told, most=MOST_NODES)
     sums.unpersist()
+    order = {level_name(level): place for place, level in enumerate(levels)}
     found.sort(key=lambda row: (order[row["level"]], row["node"]))
     number: dict[str, dict[str, int]] = {name: {} for name in order}
     for place, row in enumerate(found):
         number[row["level"]][row["node"]] = place
-    summed = np.array([row["values"] for row in found])
-    own = [[(row["base"] or {}).get(ahead, summed[place, ahead - 1]) for ahead in range(1, horizon + 1)] for place, row in enumerate(found)]  # fmt: skip
-    return Nodes(tuple(levels), number, np.array(own), summed[:, :horizon], summed[:, horizon])
+    values = np.array([row["values"] for row in found])
+    summed, open_, usually, variance = np.split(values, [horizon, 2 * horizon, 2 * horizon + 1], axis=1)
+    told_by_base = [[(row["base"] or {}).get(ahead, np.nan) for ahead in range(1, horizon + 1)] for row in found]
+    share = np.divide(open_, usually, out=np.zeros_like(open_), where=usually > 0)
+    expected = np.where(np.isnan(told_by_base), summed, np.array(told_by_base) * share)
+    return Nodes(tuple(levels), number, expected, summed, variance[:, 0])
+
+
+def _too_large(told: str) -> ConfigError:
+    return ConfigError(f"reconciliation.levels: expected {told}. Leave out those of single items.")
 
 
 def _kept(nodes: Nodes, series: DataFrame) -> Adjust:
@@ -138,43 +153,43 @@ def _shared_out(nodes: Nodes, series: DataFrame) -> Adjust:
 def _nearest(nodes: Nodes, series: DataFrame) -> Adjust:
     """Minimum trace, see `hierarchy.solve`. The variance of a series' error is taken to be that of its demand, and that of a node's the sum
     of those of its series (structural scaling, Athanasopoulos et al. 2017, by variances in place of ones)."""
+    shared = _shared_variance(nodes, series)
+    weights = multipliers(shared, nodes.variance, nodes.base - nodes.summed)
+    return lambda of_nodes, mean, variance: mean + variance[:, None] * weights[of_nodes].sum(axis=1)
+
+
+def _shared_variance(nodes: Nodes, series: DataFrame) -> csc_matrix:
+    """Of every two nodes the variance of the series that both hold, [N, N]."""
     count = len(nodes.variance)
 
     def pairs(batches: Batches) -> Batches:
-        for batch in batches:
+        for batch in filter(len, batches):
             of_nodes, variance = nodes.of(batch), batch["variance"].to_numpy(zero_copy_only=False)
-            both = (of_nodes[:, :, None].astype(np.int64) * count + of_nodes[:, None, :]).reshape(len(variance), -1)
+            both = (of_nodes[:, :, None] * count + of_nodes[:, None, :]).reshape(len(variance), -1)
             found, index = np.unique(both, return_inverse=True)
-            shared = np.bincount(index.ravel(), weights=np.repeat(variance, both.shape[1]))
-            yield pa.RecordBatch.from_pydict(
-                {"i": (found // count).astype(np.int32), "j": (found % count).astype(np.int32), "value": shared}
-            )
+            value = np.bincount(index.ravel(), weights=np.repeat(variance, both.shape[1]))
+            yield pa.RecordBatch.from_pydict({"pair": found, "value": value})
 
     columns = attributes_of(nodes.levels)
-    told = (
-        series.select(*columns, "variance")
-        .mapInArrow(pairs, _PAIR)
-        .groupBy("i", "j")
-        .agg(F.sum("value").alias("value"))
-    )
-    entries = rows(told, most=MOST_PAIRS)
-    at = np.array([(entry["i"], entry["j"]) for entry in entries]).T
-    shared = csc_matrix(([entry["value"] for entry in entries], at), shape=(count, count))
-    weights = multipliers(shared, nodes.variance, nodes.base - nodes.summed)
-    return lambda of_nodes, mean, variance: np.maximum(mean + variance[:, None] * weights[of_nodes].sum(axis=1), 0.0)
+    told = series.select(*columns, "variance").mapInArrow(pairs, "pair long, value double")
+    entries = told.groupBy("pair").agg(F.sum("value").alias("value")).limit(MOST_PAIRS + 1).toArrow()
+    if len(entries) > MOST_PAIRS:
+        raise _too_large(f"levels of which {MOST_PAIRS:,} pairs of nodes at most have series in common, came more")
+    pair, value = (entries[name].to_numpy() for name in ("pair", "value"))
+    return csc_matrix((value, (pair // count, pair % count)), shape=(count, count))
 
 
 def _adjusted(series: DataFrame, attributes: Sequence[str], nodes: Nodes, adjust: Adjust) -> DataFrame:
-    """Series with their attributes and, as `values`, the mean that adds up."""
+    """Series with their attributes and, as `values`, the mean that adds up: 0 or more, and 0 where they are closed."""
 
     def adjusted(batches: Batches) -> Batches:
-        for batch in batches:
+        for batch in filter(len, batches):
             mean, variance = matrix(batch["mean"]), batch["variance"].to_numpy(zero_copy_only=False)
-            columns = {name: batch[name] for name in attributes}
-            yield pa.RecordBatch.from_pydict(columns | {"values": lists(adjust(nodes.of(batch), mean, variance))})
+            values = np.maximum(adjust(nodes.of(batch), mean, variance), 0.0) * matrix(batch["open"])
+            yield pa.RecordBatch.from_pydict({name: batch[name] for name in attributes} | {"values": lists(values)})
 
     schema = ", ".join(f"{name} string" for name in attributes) + ", values array<double>"
-    return series.select(*attributes, "mean", "variance").mapInArrow(adjusted, schema)
+    return series.select(*attributes, "mean", "open", "variance").mapInArrow(adjusted, schema)
 
 
 def _of_nodes(adjusted: DataFrame, base: DataFrame, levels: Sequence[Level], config: Config) -> DataFrame:
@@ -194,7 +209,10 @@ def _of_nodes(adjusted: DataFrame, base: DataFrame, levels: Sequence[Level], con
     attributes = [attribute(name) for name in ATTRIBUTES]
     # Of many units: quantiles keep their distance to the mean.
     moved = F.col("mean") - F.col("base_mean")
-    quantiles = [F.greatest(F.col(name) + moved, F.lit(0.0)).alias(name) for name in config.forecast.quantile_columns]
+    quantiles = [
+        F.when(F.col("mean") > 0, F.greatest(F.col(name) + moved, F.lit(0.0))).otherwise(0.0).alias(name)
+        for name in config.forecast.quantile_columns
+    ]
     return _told(told, words, attributes, quantiles, F.lit(config.reconciliation.base), config)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from functools import reduce
 
 import numpy as np
@@ -21,12 +21,17 @@ from forecasting.periods import ALWAYS, position
 from forecasting.scenarios.plan import NO_PROMOTION, SELECTORS, Ahead
 
 KNOWN = ALWAYS - 1  # periods ahead by which what a plan says had been announced: before any origin
+#: What lines change, by the columns that say so. Of each, in every period the last line counts.
+CHANGES = {
+    "price": ("price", "price_change"),
+    "promotion": ("promotion",),
+    "event": ("event",),
+    "stock": ("in_stock",),
+}
 _OF_A_LINE = ("price", "price_change", "promotion", "promotion_depth", "display", "mailer", "in_stock", "event")
-PRICE, PROMOTION = (
-    ("price", "price_change"),
-    ("promotion",),
-)  # columns of a line that say what becomes of prices and promotions
+_SPAN = ("starts_on", "ends_on")
 _SHARES = ("promotion_depth", "display", "mailer")  # known-future columns that a line's column of this name gives
+#: Periods from the origin to a day, in SQL.
 _AHEAD_OF = {
     "day": "datediff({day}, DATE'{origin}')",
     "week": "CAST(floor(datediff({day}, DATE'{origin}') / 7) AS INT)",
@@ -41,43 +46,54 @@ def touched(sequences: DataFrame, plan: DataFrame, name: str, ahead: Ahead) -> D
         sequences: gold `sequences`. plan: as `plan.checked` gives it.
 
     Returns:
-        The columns of sequences, and `changes`: array of struct(line, begin, end, and what the line says), in the order of lines; begin and
-        end are the first and last period, counted from the origin.
+        The columns of sequences, and `planned`: for each period ahead a struct of the line that counts for each of CHANGES, null where none
+        does. A line has `begin` and `end`, its first and last period, counted from the origin.
 
     Raises:
         SourceError: a line that holds for no series.
     """
-    since = {column: F.expr(_AHEAD_OF[ahead.grain].format(day=column, origin=ahead.origin)) for column in ("starts_on", "ends_on")}  # fmt: skip
-    spans = plan.withColumns(
-        {
-            "begin": F.greatest(since["starts_on"], F.lit(1)),
-            "end": F.least(since["ends_on"], F.lit(ahead.horizon)),
-        }
-    )
-    change = F.struct("line", "begin", "end", *_OF_A_LINE).alias("change")
+    since = {name: F.expr(_AHEAD_OF[ahead.grain].format(day=name, origin=ahead.origin)) for name in _SPAN}
+    spans = plan.withColumns({"begin": since["starts_on"], "end": since["ends_on"]})
+    line = F.struct("line", "begin", "end", *_OF_A_LINE).alias("change")
     matches = [
-        _joined(sequences.select(*SELECTORS), spans.where(_says(chosen)), chosen).select(*SERIES, change)
+        _joined(sequences.select(*SELECTORS), spans.where(_says(chosen)), chosen).select(*SERIES, line)
         for chosen in _selections(plan)
     ]
     matched = reduce(DataFrame.unionByName, matches)
     _refuse_unmatched(plan, matched, name)
-    of_series = matched.groupBy(*SERIES).agg(F.sort_array(F.collect_list("change")).alias("changes"))
-    return sequences.join(of_series, on=list(SERIES))
+    of_series = matched.groupBy(*SERIES).agg(F.sort_array(F.collect_list("change")).alias("lines"))
+    counting = F.transform(
+        F.sequence(F.lit(1), F.lit(ahead.horizon)),
+        lambda at: F.struct(*(_last_line(at, of).alias(what) for what, of in CHANGES.items())),
+    )
+    return sequences.join(of_series.select(*SERIES, counting.alias("planned")), on=list(SERIES))
 
 
 def comparable(series: DataFrame, horizon: int) -> DataFrame:
-    """The series with a price for every period ahead where a plan changes one: that of the price list, or else the last one seen goes
-    on. So both forecasts know a price, and differ in it alone.
+    """The series as both forecasts know them, so that these differ in the plan alone: where a plan changes a price, with a price for every
+    period ahead, which is that of the price list, or else the last one; where it changes promotions, with those that are planned
+    anyway as if they had been announced.
 
     Args:
         series: as `touched` gives them.
     """
-    last = F.element_at("price", -1)
-    told = {
+    last = last_price()
+    prices = {
         "planned_price": _ahead("planned_price", horizon, lambda price, _: F.when(price > 0, price).otherwise(last)),
         "price_announced": _ahead("price_announced", horizon, lambda *_: F.lit(KNOWN), none=ALWAYS, kind="smallint"),
     }
-    return _of_those_with(series, PRICE, told)
+    promotions = {
+        "promotion_announced": _ahead(
+            "promotion_announced", horizon, lambda *_: F.lit(KNOWN), none=ALWAYS, kind="smallint"
+        )
+    }
+    return _of_those_with(_of_those_with(series, "price", prices), "promotion", promotions)
+
+
+def last_price() -> Column:
+    """Price of a series at the origin: that of the price list, else the last one seen; 0 where none is known."""
+    listed = F.get("planned_price", F.col("length") - 1)
+    return F.when(listed > 0, listed).otherwise(F.element_at("price", -1))
 
 
 def with_plan(series: DataFrame, horizon: int) -> DataFrame:
@@ -87,33 +103,26 @@ def with_plan(series: DataFrame, horizon: int) -> DataFrame:
         series: as `comparable` gives them.
     """
 
-    def promoted(value: Callable[[Column, Column], Column]) -> Callable[[Column, Column, Column], Column]:
-        return lambda change, _, at: F.when(change["promotion"] == NO_PROMOTION, 0.0).otherwise(value(change, at))
+    def price(line: Column, old: Column, _: Column) -> Column:
+        return F.coalesce(line["price"], old * (1 + line["price_change"]))
 
-    prices = {
-        "planned_price": _otherwise(
-            "planned_price",
-            horizon,
-            PRICE,
-            lambda change, old, _: F.coalesce(change["price"], old * (1 + change["price_change"])),
-        )
-    }
+    def promoted(value: Callable[[Column, Column], Column]) -> Callable[[Column, Column, Column], Column]:
+        return lambda line, _, at: F.when(line["promotion"] == NO_PROMOTION, 0.0).otherwise(value(line, at))
+
     values = {
         "promotion": promoted(lambda *_: F.lit(1.0)),
-        "promotion_periods_left": promoted(lambda change, at: change["end"] - at + 1),
-        **{name: promoted(lambda change, _, name=name: F.coalesce(change[name], F.lit(0.0))) for name in _SHARES},
+        "promotion_periods_left": promoted(lambda line, at: line["end"] - at + 1),
+        **{name: promoted(lambda line, _, name=name: F.coalesce(line[name], F.lit(0.0))) for name in _SHARES},
     }
-    promotions = {name: _otherwise(name, horizon, PROMOTION, value) for name, value in values.items()}
+    promotions = {name: _otherwise(name, horizon, "promotion", value) for name, value in values.items()}
     promotions["promotion_kinds"] = _kinds(horizon)
-    promotions["promotion_announced"] = _otherwise(
-        "promotion_announced", horizon, PROMOTION, lambda *_: F.lit(KNOWN), none=ALWAYS, kind="smallint"
-    )
-    return _of_those_with(_of_those_with(series, PRICE, prices), PROMOTION, promotions)
+    prices = {"planned_price": _otherwise("planned_price", horizon, "price", price)}
+    return _of_those_with(_of_those_with(series, "price", prices), "promotion", promotions)
 
 
-def _of_those_with(series: DataFrame, of: Sequence[str], values: Mapping[str, Column]) -> DataFrame:
-    """New values of columns for the series of which some line gives one of these columns; the others keep theirs."""
-    some = F.exists("changes", lambda change: _gives(change, of))
+def _of_those_with(series: DataFrame, what: str, values: Mapping[str, Column]) -> DataFrame:
+    """New values of columns for the series of which some line changes this; the others keep theirs."""
+    some = F.exists("planned", lambda at: at[what].isNotNull())
     return series.withColumns({name: F.when(some, value).otherwise(F.col(name)) for name, value in values.items()})
 
 
@@ -129,9 +138,10 @@ def shared_with_plan(shared: SharedRows, plan: DataFrame, ahead: Ahead) -> tuple
         reached = calendar["promotions_known"] | (calendar["period_start"] <= promoted)
         calendar = calendar.assign(promotions_known=reached)
     without = replace(shared, calendar=calendar)
-    events = plan.where(F.col("event").isNotNull()).select("event", "starts_on", "ends_on").orderBy("line")
+    events = plan.where(F.col("event").isNotNull()).select("event", *_SPAN).orderBy("line")
     for row in rows(events):
-        calendar = with_event(calendar, row["event"], row["starts_on"], row["ends_on"], ahead.grain)
+        first, last = max(row["starts_on"], ahead.first), min(row["ends_on"], ahead.end - timedelta(1))
+        calendar = with_event(calendar, row["event"], first, last, ahead.grain)
     return without, replace(shared, calendar=calendar)
 
 
@@ -139,18 +149,32 @@ def with_event(calendar: pd.DataFrame, event: str, first: date, last: date, grai
     """Rows of `calendar_features` with one more event from its first to its last day, in every calendar."""
     days = np.arange(np.datetime64(first), np.datetime64(last) + 1)
     starts = calendar["period_start"].to_numpy("datetime64[D]")
-    inside = np.isin(position(starts, grain), position(days, grain))
-    to, since = (np.where(inside, 0, np.minimum(_days_between(starts, days, sign), FAR)) for sign in (1, -1))
+    counted = (position(starts, grain)[:, None] == position(days, grain)).sum(axis=1)
+    inside = counted > 0
+    to, since = (np.minimum(_days_between(starts, days, sign), FAR) for sign in (1, -1))
     retail = any(event in (names or "").split("; ") for names in calendar["events"])
     column = "events" if retail else "holiday_names"
-    names = [f"{old}; {event}" if old and here else event if here else old for old, here in zip(calendar[column], inside, strict=True)]  # fmt: skip
-    told = {column: names} | {
-        name: [row | {event: min(row[event], int(far))} if event in row else row for row, far in zip(map(dict, calendar[name]), distance, strict=True)]
-        for name, distance in (("days_to", to), ("days_since", since))
-    }  # fmt: skip
-    if not retail:
-        told["holidays"] = calendar["holidays"] + inside
-        told |= {f"days_{name}_holiday": np.minimum(calendar[f"days_{name}_holiday"], distance) for name, distance in (("to", to), ("since", since))}  # fmt: skip
+
+    def name(old: str | None, here: bool) -> str | None:
+        return (f"{old}; {event}" if old else event) if here else old
+
+    def nearer(rows: Iterable, distance: np.ndarray) -> list[dict[str, int]]:
+        told = zip(map(dict, rows), distance.tolist(), strict=True)
+        return [row | {event: min(row[event], days)} if event in row else row for row, days in told]
+
+    told = {
+        column: [name(old, here) for old, here in zip(calendar[column], inside, strict=True)],
+        "days_to": nearer(calendar["days_to"], np.where(inside, 0, to)),
+        "days_since": nearer(calendar["days_since"], np.where(inside, 0, since)),
+    }
+    if not retail:  # as `features.calendar` tells holidays: their distance is that of a period's first day
+        told |= {
+            "holidays": np.maximum(calendar["holidays"], 1) * inside + calendar["holidays"] * ~inside
+            if grain == "day"
+            else calendar["holidays"] + counted,
+            "days_to_holiday": np.minimum(calendar["days_to_holiday"], to),
+            "days_since_holiday": np.minimum(calendar["days_since_holiday"], since),
+        }
     return calendar.assign(**told)
 
 
@@ -160,14 +184,17 @@ def _days_between(starts: np.ndarray, days: np.ndarray, sign: int) -> np.ndarray
     return np.where(apart >= 0, apart, FAR).min(axis=1)
 
 
-def last_change(at: Column, of: Sequence[str]) -> Column:
-    """Of `changes` the last one that holds in period `at`, counted from the origin, and gives one of these columns; null if none does."""
-    found = F.filter("changes", lambda change: (change["begin"] <= at) & (at <= change["end"]) & _gives(change, of))
-    return F.try_element_at(found, F.lit(-1))
+def _last_line(at: Column, of: Sequence[str]) -> Column:
+    """Of `lines` the last one that holds in period `at` and gives one of these columns; null if none does."""
 
+    def counts(line: Column) -> Column:
+        return (
+            (line["begin"] <= at)
+            & (at <= line["end"])
+            & F.coalesce(*(line[name].cast("string") for name in of)).isNotNull()
+        )
 
-def _gives(change: Column, of: Sequence[str]) -> Column:
-    return reduce(Column.__or__, (change[name].isNotNull() for name in of))
+    return F.try_element_at(F.filter("lines", counts), F.lit(-1))
 
 
 def _ahead(
@@ -186,33 +213,28 @@ def _ahead(
 
 
 def _otherwise(
-    array: str | Column,
-    horizon: int,
-    of: Sequence[str],
-    value: Callable[[Column, Column, Column], Column],
-    none: float = 0,
-    kind: str = "float",
+    array: str | Column, horizon: int, what: str, value: Callable[[Column, Column, Column], Column]
 ) -> Column:
-    """The same with `value(line, old, period)` where a line gives one of these columns; of several lines the last one counts."""
+    """The same with `value(line, old, period)` where a line changes this."""
 
     def of_period(old: Column, at: Column) -> Column:
-        change = last_change(at, of)
-        return F.when(change.isNull(), old).otherwise(value(change, old, at))
+        line = F.element_at("planned", at)[what]
+        return F.when(line.isNull(), old).otherwise(value(line, old, at))
 
-    return _ahead(array, horizon, of_period, none, kind)
+    return _ahead(array, horizon, of_period)
 
 
 def _kinds(horizon: int) -> Column:
     """`promotion_kinds` as the plan has them: of each kind that the series or the plan names, its array."""
-    named = F.transform("changes", lambda change: change["promotion"])
+    named = F.transform("planned", lambda at: at["promotion"]["promotion"])
     named = F.filter(named, lambda kind: kind.isNotNull() & (kind != NO_PROMOTION))
     kinds = F.array_union(F.map_keys("promotion_kinds"), named)
 
     def of_kind(kind: Column) -> Column:
-        def share(change: Column, *_: Column) -> Column:
-            return F.when(change["promotion"] == kind, 1.0).otherwise(0.0)
+        def share(line: Column, *_: Column) -> Column:
+            return F.when(line["promotion"] == kind, 1.0).otherwise(0.0)
 
-        return _otherwise(F.try_element_at("promotion_kinds", kind), horizon, PROMOTION, share)
+        return _otherwise(F.try_element_at("promotion_kinds", kind), horizon, "promotion", share)
 
     return F.map_from_entries(F.transform(kinds, lambda kind: F.struct(kind, of_kind(kind))))
 

@@ -34,16 +34,19 @@ TYPES = {
     "event": "string",
     "in_stock": "boolean",
 }
+STRENGTHS = ("promotion_depth", "display", "mailer")
 CHANGES = ("price", "price_change", "promotion", "event", "in_stock")
 _WORDS = {"date": "a day like 2026-01-31", "double": "a number", "boolean": "true or false"}
 _SELECTED = " OR ".join(f"{name} IS NOT NULL" for name in SELECTORS)
+LINE = "line"  # number of a line
+MOST_LINES = 100_000
 _SHOWN = 5  # lines that an error quotes
 RULES = (
     *(Rule(f"required_{name}", f"{name} IS NOT NULL", f"{name} on every line", (name,)) for name in ("starts_on", "ends_on")),
     Rule("span_forward", "starts_on <= ends_on", "a first day not after the last", ("starts_on", "ends_on")),
     Rule("some_change", f"coalesce({', '.join(f'CAST({name} AS STRING)' for name in CHANGES)}) IS NOT NULL", f"something to change: one of {', '.join(CHANGES)}"),
-    Rule("price_positive", "price > 0", "a price above 0", ("price",)),
-    Rule("price_left", "price_change > -1", "a change of price above -1 (0.1: a tenth more)", ("price_change",)),
+    Rule("price_positive", "price > 0 AND price < 1e9", "a price above 0", ("price",)),
+    Rule("price_left", "price_change > -1 AND price_change < 100", "a change of price above -1 (0.1: a tenth more)", ("price_change",)),
     Rule("one_price", "price IS NULL OR price_change IS NULL", "a price or a change of price, not both", ("price", "price_change")),
     *(Rule(f"{name}_share", f"{name} BETWEEN 0 AND 1", f"{name} from 0 to 1", (name,)) for name in ("promotion_depth", "display", "mailer")),
     Rule(
@@ -77,10 +80,12 @@ class Ahead:
 
 
 def read_plan(spark: SparkSession, file: str | None, table: str | None) -> DataFrame:
-    """Lines of a plan as text, each with its number in `line`; columns of TYPES that are not there are null.
+    """Lines of a plan as text, each with its number in `line`; columns of TYPES that are not there are null. People write plans, so they are few,
+    and pass through the driver, where they get their numbers.
 
     Args:
-        file: path or URI of a CSV file with a header. table: name of a table or view. One of them is None.
+        file: path or URI of a CSV file with a header. table: name of a table or view, whose lines a column `line` may put in order. One of
+            them is None.
 
     Raises:
         SourceError: it cannot be read, or has a column that plans do not have.
@@ -97,16 +102,20 @@ def read_plan(spark: SparkSession, file: str | None, table: str | None) -> DataF
         raise SourceError(
             f"Plan {name}: expected a readable {'CSV file' if file else 'table'}, came: {str(error).strip().splitlines()[0]}"
         ) from error
-    if unknown := [column for column in found if column not in TYPES]:
+    if unknown := [column for column in found if column not in (*TYPES, *([LINE] if table else []))]:
         near = {column: difflib.get_close_matches(column, TYPES, n=1) for column in unknown}
         meant = "; ".join(f"{column}: did you mean {like[0]}?" for column, like in near.items() if like)
         raise SourceError(
             f"Plan {name}: expected columns among {', '.join(TYPES)}, came {', '.join(unknown)}. {meant}".rstrip()
         )
-    text = {column: F.nullif(F.trim(F.col(column).cast("string")), F.lit("")) for column in found}
-    nothing = {column: F.lit(None).cast("string") for column in TYPES if column not in found}
-    line = F.monotonically_increasing_id() + 1
-    return raw.select(line.alias("line"), *(value.alias(column) for column, value in (text | nothing).items()))
+    if table:
+        raw = raw.orderBy(LINE) if LINE in found else raw.orderBy(*found)
+    text = [
+        F.nullif(F.trim(F.col(column).cast("string")), F.lit("")).alias(column) for column in found if column != LINE
+    ]
+    lines = rows(raw.select(*text), most=MOST_LINES)
+    values = [(number, *(line.get(column) for column in TYPES)) for number, line in enumerate(lines, start=1)]
+    return spark.createDataFrame(values, f"{LINE} long, " + ", ".join(f"{column} string" for column in TYPES))
 
 
 def checked(plan: DataFrame, name: str, ahead: Ahead) -> DataFrame:
@@ -129,22 +138,23 @@ def checked(plan: DataFrame, name: str, ahead: Ahead) -> DataFrame:
     return typed
 
 
-def fits_model(plan: DataFrame, name: str, inputs: Inputs, priced: bool) -> None:
+def fits_model(plan: DataFrame, name: str, inputs: Inputs, sequences: DataFrame, priced: bool) -> None:
     """Whether the model has learnt of what the plan changes.
 
     Args:
-        inputs: what the model reads. priced: whether it was told prices in advance.
+        inputs: what the model reads. sequences: gold `sequences`. priced: whether prices were told in advance.
 
     Raises:
-        SourceError: a promotion or event that it does not know, prices where none were told in advance.
+        SourceError: a promotion or event that it does not know, a strength that no promotion had, prices where none were told in advance.
     """
     said = {column: _words(plan, column) for column in ("promotion", "event")}
     if promotions := said["promotion"] - {NO_PROMOTION}:
-        if not {"promotion", "display", "mailer"} & set(inputs.planned) and not inputs.kinds:
+        if "promotion" not in inputs.planned and not inputs.kinds:
             raise SourceError(
                 f"Plan {name}, promotion: expected a model that reads promotions, came one without: the dataset delivers none, or "
                 "model.leave_out names them."
             )
+        _strengths_known(plan, name, sequences, inputs)
         if inputs.kinds:
             _known(name, "promotion", promotions, (*inputs.kinds, NO_PROMOTION))
     _known(name, "event", said["event"], inputs.events)
@@ -153,6 +163,27 @@ def fits_model(plan: DataFrame, name: str, inputs: Inputs, priced: bool) -> None
         raise SourceError(
             f"Plan {name}, price: expected a dataset that delivers the source `prices`, came one whose prices are known of sales alone: no model "
             "has learnt what a price announced in advance does. Plan a promotion instead, or deliver list prices."
+        )
+
+
+def _strengths_known(plan: DataFrame, name: str, sequences: DataFrame, inputs: Inputs) -> None:
+    """Refuses a strength that no promotion ever had, and where promotions have no kinds, one without any strength that they had."""
+    ever = {
+        strength: F.coalesce(F.bool_or(F.exists(strength, lambda share: share > 0)), F.lit(False))
+        for strength in STRENGTHS
+    }
+    had = sequences.agg(*(value.alias(strength) for strength, value in ever.items())).first()
+    known = [strength for strength in STRENGTHS if had[strength]]
+    for strength in STRENGTHS:
+        if strength not in known and not plan.where(F.col(strength) > 0).isEmpty():
+            raise SourceError(
+                f"Plan {name}, {strength}: expected {' or '.join(known) or 'none'}, which promotions of the data had, came {strength}, which none had: "
+                "no model has learnt what it does."
+            )
+    alone = F.col("promotion").isNotNull() & (F.col("promotion") != NO_PROMOTION) & ~F.greatest(*(F.coalesce(F.col(s), F.lit(0.0)) for s in STRENGTHS)).cast("boolean")  # fmt: skip
+    if known and not inputs.kinds and not plan.where(alone).isEmpty():
+        raise SourceError(
+            f"Plan {name}, promotion: expected {' or '.join(known)} beside it, since promotions of the data have no kinds, came a promotion alone."
         )
 
 

@@ -68,7 +68,7 @@ def _forecast_errors(table: Name, config: Config, since: str | None = None) -> s
     return f"""
         SELECT f.item_id, f.location_id, f.forecast_origin, f.target_date, f.horizon, came.actual, f.mean{quantiles},
                f.mean - came.actual AS error, f.method, f.model_version
-        FROM {table("forecasts")} f JOIN ({periods_since(table, config, since)}
+        FROM {table("forecasts")} f JOIN ({periods_since(table, config, since)} WHERE observed = 1
         ) came ON came.item_id = f.item_id AND came.location_id = f.location_id AND came.target_date = f.target_date
         WHERE f.target_date > {since}"""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forecasting.config import Config
+from forecasting.states import State
 from forecasting.views.forecasts import pinball
 from forecasting.views.view import Name, View, periods_since
 
@@ -50,7 +51,8 @@ def _came(level: Sequence[str]) -> str:
     values = ", ".join(f"coalesce({attribute}, '')" for attribute in level)
     node = f"concat_ws(' / ', {values})" if level else "'total'"
     grouped = f"{values}, target_date" if level else "target_date"
-    return f"SELECT '{name}' AS level, {node} AS node, target_date, sum(actual) AS actual FROM came GROUP BY {grouped}"
+    seen = f"observed = 1 OR state = {State.CLOSED.value}"  # of each of its series; one that was closed sold nothing
+    return f"SELECT '{name}' AS level, {node} AS node, target_date, sum(actual) AS actual FROM came GROUP BY {grouped} HAVING every({seen})"
 
 
 LEVELS = {
@@ -70,7 +72,7 @@ LEVELS = {
         quantiles=True,
     ),
     "level_accuracy": View(
-        "How accurate past forecasts of each level were over the periods that came since, and how those from before levels were made to add up.",
+        "How accurate past forecasts of each level were over the periods that came since and were seen of all their series, and how those from before levels were made to add up.",
         ("forecasts_by_level", "sequences"),
         _level_accuracy,
         {

@@ -23,23 +23,23 @@ _BETWEEN = {
 
 
 def periods_since(table: Name, config: Config, since: str, columns: str = "item_id, location_id") -> str:
-    """SQL for the periods of series after a day that came and could be seen: columns of `sequences`, `target_date`, `actual`. Of each
-    series only these are unfolded.
+    """SQL for the periods of series after a day that came: columns of `sequences`, `target_date`, `actual`, and `observed` and `state` as
+    `sequences` has them. Of each series only these are unfolded.
 
     Args:
         since: SQL for the day.
     """
     grain = config.series.grain
     return f"""
-            SELECT {columns}, {PERIOD_AT[grain]} AS target_date, actual
+            SELECT {columns}, {PERIOD_AT[grain]} AS target_date, actual, observed, state
             FROM (
-                SELECT {columns}, first_period, length - late + place AS at, CAST(p.quantity AS DOUBLE) AS actual, p.observed
+                SELECT {columns}, first_period, length - late + place AS at, CAST(p.quantity AS DOUBLE) AS actual, p.observed, p.state
                 FROM (
-                    SELECT {columns}, first_period, length, quantity, observed,
+                    SELECT {columns}, first_period, length, quantity, observed, state,
                            greatest(0, least(length, CAST({_BETWEEN[grain]} AS INT))) AS late
                     FROM {table("sequences")} CROSS JOIN (SELECT {since} AS since)
-                ) LATERAL VIEW posexplode(slice(arrays_zip(quantity, observed), -greatest(late, 1), late)) AS place, p
-            ) WHERE observed = 1"""
+                ) LATERAL VIEW posexplode(slice(arrays_zip(quantity, observed, state), -greatest(late, 1), late)) AS place, p
+            )"""
 
 
 @dataclass(frozen=True)

@@ -198,10 +198,61 @@ def test_exceptions_say_which_and_why(run):
     assert found["by floor"]["reason"] == "forecast by recent_quantiles: the floor was better"
 
 
+def of_level(node: str, mean: float, base: float, **attributes) -> list[dict]:
+    """Rows of `forecasts_by_level` of the same demand in every period after an origin a week ago."""
+    origin = LAST - timedelta(7)
+    named = dict.fromkeys(c.name for c in TABLES["forecasts_by_level"].columns if c.type == "string") | attributes
+    row = named | {
+        "node": node,
+        "mean": mean,
+        "base_mean": base,
+        "p10": mean - 1,
+        "p50": mean,
+        "p90": mean + 1,
+        "forecast_origin": origin,
+    }
+    row |= {
+        "base_method": "seasonal_naive",
+        "method": "min_trace",
+        "model_version": "m",
+        "data_version": "d",
+        "run_id": "r",
+        "created_at": WHEN,
+    }
+    return [row | {"target_date": origin + timedelta(n), "horizon": n} for n in range(1, HORIZON + 1)]
+
+
+def test_accuracy_of_levels_is_that_of_their_sums_where_all_series_were_seen(run):
+    closed, gone = [0] * DAYS, [1] * DAYS
+    closed[-1], gone[-2] = 2, 0  # a closed day sold nothing; of a day without records nobody knows
+    series = [
+        sequence("a", [5.0] * DAYS),
+        sequence("b", [3.0] * (DAYS - 1) + [0.0], state=closed, observed=[1] * (DAYS - 1) + [0]),
+    ]
+    series.append(sequence("c", [2.0] * DAYS, observed=gone, state=[0] * (DAYS - 2) + [3, 0]))
+    for row, category in zip(series, ("tea", "tea", None), strict=True):
+        row["category"], row["department"] = category, "all"
+    write(run, "sequences", series)
+    told = [*of_level("total", 11.0, 12.0, level="total"), *of_level("tea", 9.0, 6.0, level="category", category="tea")]
+    told += of_level("", 2.0, 2.0, level="category")
+    told += of_level("a / shop", 5.0, 5.0, level="item_id x location_id", item_id="a", location_id="shop")
+    write(run, "forecasts_by_level", told)
+    found = {row["level"]: row for row in rows(run.lake.view("level_accuracy"))}
+    assert set(found) == {"total", "category", "item_id x location_id"}
+    total = found["total"]  # 10 units on five days and 7 on the last
+    assert (total["periods"], total["demand"]) == (6, 57.0)
+    assert total["error"] == pytest.approx((5 * 1 + 4) / 57) and total["base_bias"] == pytest.approx((5 * 2 + 5) / 57)
+    assert total["rmse"] == pytest.approx(((5 * 1 + 16) / 6) ** 0.5)
+    assert found["category"]["nodes"] == 2 and found["category"]["demand"] == 6 * 8 + 5 + 6 * 2.0
+    assert found["item_id x location_id"]["error"] == 0
+    assert rows(run.lake.view("latest_by_level").where("level = 'total'"))[0]["mean"] == 11.0
+
+
 def test_every_view_is_registered_with_a_comment_on_each_column(run):
     write(run, "sequences", [sequence("a", [5.0] * DAYS)])
     write(run, "forecasts", forecasts("a", LAST, 5.0))
-    assert set(run.lake.views(["sequences", "forecasts"])) == set(VIEWS) - {"price_history"}
+    elsewhere = {"price_history", "latest_by_level", "level_accuracy", "scenario_totals"}
+    assert set(run.lake.views(["sequences", "forecasts"])) == set(VIEWS) - elsewhere
     use_lake(run.lake)
     for name in run.lake.views(["sequences", "forecasts"]):
         described = rows(run.spark.sql(f"DESCRIBE {name}"))

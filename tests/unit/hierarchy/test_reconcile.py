@@ -15,6 +15,7 @@ from forecasting.hierarchy.reconcile import reconciled
 from forecasting.inventory.distribution import period_variance
 
 ORIGIN, HORIZON = date(2023, 3, 31), 3
+CLOSED_DAY = 2  # periods ahead, on which one series alone is open
 LEVELS = (("total", []), ("category", ["category"]), ("category x location_id", ["category", "location_id"]))
 SERIES = "item_id x location_id"
 QUANTILES = ["p10", "p50", "p90"]
@@ -54,8 +55,10 @@ def forecasts(spark, demand):
         for ahead in range(1, HORIZON + 1):
             mean = 0.6 * values[-28:].mean() + 0.1 * ahead
             spread = [0.5, 1.0, 1.5]
+            closed = ahead == CLOSED_DAY and (item, place) != ("b", "l1")
             quantiles = [mean * s if item == "a" else round(mean * s) * 1.0 for s in spread]
-            rows.append((item, place, ahead, float(mean), "transformer", *map(float, quantiles)))
+            told = [0.0] * 4 if closed else [float(mean), *map(float, quantiles)]
+            rows.append((item, place, ahead, told[0], "closed" if closed else "transformer", *told[1:]))
     schema = "item_id string, location_id string, horizon int, mean double, method string, p10 double, p50 double, p90 double"
     return spark.createDataFrame(rows, schema).repartition(2)
 
@@ -105,11 +108,11 @@ def test_nodes_are_told_by_their_attributes(told):
 def test_bottom_up_keeps_the_series(told):
     series = told["bottom_up"][told["bottom_up"]["level"] == SERIES]
     assert series["mean"].to_numpy() == pytest.approx(series["base_mean"].to_numpy())
-    assert set(series["base_method"]) == {"transformer"}
+    assert set(series["base_method"]) == {"transformer", "closed"}
 
 
 def test_top_down_keeps_the_total_and_the_proportions_of_the_series(told):
-    frame = told["top_down"]
+    frame = told["top_down"][told["top_down"]["horizon"] != CLOSED_DAY]
     total = frame[frame["level"] == "total"]
     assert total["mean"].to_numpy() == pytest.approx(total["base_mean"].to_numpy()) and set(total["base_method"]) == {
         "recent_quantiles"
@@ -141,12 +144,27 @@ def test_minimum_trace_is_that_of_the_textbook(told, forecasts):
     sums, precision = np.vstack([holds, np.eye(len(keys))]), np.diag(1 / np.concatenate([holds @ variance, variance]))
     expected = np.linalg.solve(sums.T @ precision @ sums, sums.T @ precision @ np.vstack([base, mean]))
     series = frame[frame["level"] == SERIES].set_index(["item_id", "location_id", "horizon"])["mean"].sort_index()
-    assert series.to_numpy().reshape(expected.shape) == pytest.approx(expected)
-    assert (series.to_numpy().sum() > mean.sum()) and series.to_numpy().sum() < base[0].sum()
+    found, open_ = series.to_numpy().reshape(expected.shape), [0, 2]
+    assert found[:, open_] == pytest.approx(expected[:, open_])
+    assert mean[:, open_].sum() < found[:, open_].sum() < base[0, open_].sum()
+
+
+@pytest.mark.parametrize("method", ["bottom_up", "top_down", "min_trace"])
+def test_what_is_closed_stays_at_nothing_and_its_demand_is_not_given_to_others(told, method):
+    frame = told[method][told[method]["horizon"] == CLOSED_DAY]
+    series = frame[frame["level"] == SERIES].set_index("node")
+    closed = series.drop(index="b / l1")
+    assert (closed["mean"] == 0).all() and (closed[QUANTILES] == 0).all(axis=None)
+    usual = told[method][(told[method]["node"] == "b / l1") & (told[method]["horizon"] != CLOSED_DAY)]
+    assert 0.5 * usual["mean"].min() < series.loc["b / l1", "mean"] < 1.5 * usual["mean"].max()
+    without = frame[frame["node"] == " / l0"]
+    assert (
+        (without["mean"] == 0).all() and (without[QUANTILES] == 0).all(axis=None) and (without["base_mean"] > 0).all()
+    )
 
 
 def test_quantiles_move_with_the_mean(told):
-    frame = told["min_trace"]
+    frame = told["min_trace"][told["min_trace"]["horizon"] != CLOSED_DAY]
     total = frame[frame["level"] == "total"]
     assert (total["p50"] > 0).all() and ((total["p90"] - total["p10"]) > 0).all()
     series = frame[frame["level"] == SERIES]

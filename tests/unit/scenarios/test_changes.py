@@ -114,7 +114,9 @@ def test_a_promotion_has_its_kind_depth_and_days_left(sequences, plan_of, item):
         0,
     ]
     assert ahead(row, "promotion_periods_left") == [2, 1, 0, 0, 0, 0, 0] and ahead(row, "display")[:3] == [1, 1, 0]
-    assert ahead(row, "mailer")[:2] == [0, 0] and ahead(row, "promotion_announced")[:2] == [KNOWN, KNOWN]
+    assert ahead(row, "mailer")[:2] == [0, 0]
+    for frame in (before, after):  # both know what is planned anyway
+        assert ahead(frame[item], "promotion_announced") == [KNOWN] * HORIZON
     kinds, length = row["promotion_kinds"], row["length"]
     assert kinds["coupon"][length:][:2] == [1, 1]
     assert kinds["coupon"][:length] == before[item]["promotion_kinds"]["coupon"][:length]
@@ -159,32 +161,36 @@ def test_a_line_that_holds_for_no_series_is_told(sequences, plan_of):
 
 
 @pytest.mark.parametrize(
-    ("grain", "origin", "begin", "end"), [("week", date(2023, 6, 26), 1, 3), ("month", date(2023, 6, 1), 1, 2)]
+    ("grain", "origin", "last", "held"),
+    [
+        ("week", date(2023, 6, 26), date(2023, 7, 17), [1, 2, 3]),
+        ("month", date(2023, 6, 1), date(2023, 8, 1), [1, 2]),
+    ],
 )
-def test_days_of_a_line_are_counted_in_periods(sequences, plan_of, grain, origin, begin, end):
-    plan = plan_of(
-        {
-            "starts_on": date(2023, 7, 6),
-            "ends_on": date(2023, 8, 1) if grain == "month" else date(2023, 7, 17),
-            "price": 1.0,
-        }
+def test_days_of_a_line_are_counted_in_periods(sequences, plan_of, grain, origin, last, held):
+    plan = plan_of({"starts_on": date(2023, 7, 6), "ends_on": last, "price": 1.0})
+    planned = touched(sequences, plan, "plan", Ahead(origin, 7, grain)).select("planned").first()["planned"]
+    assert [at for at, lines in enumerate(planned, start=1) if lines["price"]] == held
+
+
+def test_a_promotion_that_lasts_beyond_the_horizon_says_so(sequences, plan_of):
+    _, after = laid(
+        sequences, plan_of({"item_id": "item004", "starts_on": day(6), "ends_on": day(20), "promotion": "coupon"})
     )
-    row = touched(sequences, plan, "plan", Ahead(origin, 7, grain)).select("changes").first()
-    assert (row["changes"][0]["begin"], row["changes"][0]["end"]) == (begin, end)
+    assert ahead(after["item004"], "promotion_periods_left") == [0, 0, 0, 0, 0, 15, 14]
 
 
-def test_an_event_is_told_as_if_it_had_been_in_the_calendar(spark):
+@pytest.mark.parametrize("grain", ["day", "week", "month"])
+def test_an_event_is_told_as_if_it_had_been_in_the_calendar(grain):
     def calendar(own):
-        rows = calendar_features(date(2023, 5, 1), 80, "day", "US", None, ("easter",), own, date(2023, 12, 31))
+        rows = calendar_features(date(2023, 2, 1), 80, grain, "US", None, ("easter",), own, date(2023, 12, 31))
         return rows.assign(calendar="US")
 
     past = {"date": date(2023, 5, 20), "event": "fair"}
-    coming = [{"date": date(2023, 7, n), "event": "fair"} for n in (3, 4)]
-    told, expected = (
-        with_event(calendar([past]), "fair", date(2023, 7, 3), date(2023, 7, 4), "day"),
-        calendar([past, *coming]),
-    )
-    for column in ("days_to", "days_since", "days_to_holiday", "days_since_holiday"):
+    coming = [{"date": date(2023, 7, n), "event": "fair"} for n in (12, 13)]
+    told = with_event(calendar([past]), "fair", date(2023, 7, 12), date(2023, 7, 13), grain)
+    expected = calendar([past, *coming])
+    for column in ("holidays", "days_to", "days_since", "days_to_holiday", "days_since_holiday"):
         assert list(told[column]) == list(expected[column]), column
     names = [[set((text or "").split("; ")) for text in frame["holiday_names"]] for frame in (told, expected)]
     assert names[0] == names[1]

@@ -14,6 +14,13 @@ HEADER = "item_id,starts_on,ends_on,"
 INPUTS = Inputs(planned=("promotion",), kinds=("coupon", "flyer"), events=("easter",))
 
 
+@pytest.fixture(scope="module")
+def sequences(spark):
+    """Series of which one was displayed, and none was ever in a mailer or had a promotion of known depth."""
+    arrays = "promotion_depth array<float>, display array<float>, mailer array<float>"
+    return spark.createDataFrame([([0.0, 0.0], [0.0, 1.0], [0.0, 0.0]), (None, None, None)], arrays)
+
+
 @pytest.fixture
 def plan_of(spark, tmp_path):
     """A plan of some lines of CSV below a header, checked."""
@@ -44,6 +51,12 @@ def test_a_table_is_a_plan_too(spark):
     ).createOrReplaceTempView("own_plan")
     (line,) = rows(checked(read_plan(spark, None, "own_plan"), "own_plan", AHEAD))
     assert line["price"] == 2.5 and line["ends_on"] == date(2024, 7, 2)
+    spark.range(1, 30).selectExpr(
+        "30 - id AS line", "CAST(id AS STRING) AS item_id", "0.5D AS price"
+    ).createOrReplaceTempView("own_plan")
+    assert [row["item_id"] for row in rows(read_plan(spark, None, "own_plan").orderBy("line"))] == [
+        str(n) for n in range(29, 0, -1)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -104,13 +117,42 @@ def test_a_plan_without_lines_and_one_that_is_not_there_are_told(plan_of, spark,
         ("price", "2", INPUTS, False, "expected a dataset that delivers the source `prices`"),
     ],
 )
-def test_what_the_model_has_not_learnt_is_refused(plan_of, column, value, inputs, priced, told):
+def test_what_the_model_has_not_learnt_is_refused(plan_of, sequences, column, value, inputs, priced, told):
     plan = plan_of(f"starts_on,ends_on,{column}", f"2024-07-01,2024-07-03,{value}")
     with pytest.raises(SourceError) as error:
-        fits_model(plan, "plan.csv", inputs, priced)
+        fits_model(plan, "plan.csv", inputs, sequences, priced)
     assert told in str(error.value)
 
 
-def test_what_the_model_has_learnt_is_taken(plan_of):
+@pytest.mark.parametrize(
+    ("columns", "values", "inputs", "told"),
+    [
+        (
+            "promotion,promotion_depth",
+            "coupon,0.2",
+            INPUTS,
+            "promotion_depth: expected display, which promotions of the data had, came",
+        ),
+        (
+            "promotion",
+            "any",
+            Inputs(planned=("promotion",)),
+            "expected display beside it, since promotions of the data have no kinds",
+        ),
+    ],
+)
+def test_strengths_that_promotions_never_had_are_refused(plan_of, sequences, columns, values, inputs, told):
+    with pytest.raises(SourceError) as error:
+        fits_model(
+            plan_of(f"starts_on,ends_on,{columns}", f"2024-07-01,2024-07-03,{values}"), "plan", inputs, sequences, True
+        )
+    assert told in str(error.value)
+
+
+def test_what_the_model_has_learnt_is_taken(plan_of, sequences):
     for column, value in (("promotion", "coupon"), ("promotion", "none"), ("event", "easter"), ("price", "2")):
-        fits_model(plan_of(f"starts_on,ends_on,{column}", f"2024-07-01,2024-07-03,{value}"), "plan", INPUTS, True)
+        fits_model(
+            plan_of(f"starts_on,ends_on,{column}", f"2024-07-01,2024-07-03,{value}"), "plan", INPUTS, sequences, True
+        )
+    shown = plan_of("starts_on,ends_on,promotion,display", "2024-07-01,2024-07-03,any,1")
+    fits_model(shown, "plan", Inputs(planned=("promotion",)), sequences, True)
