@@ -120,6 +120,7 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint(small_run, start
     assert len(list(tmp_path.glob("*/model.npz"))) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_while_it_writes_leaves_the_table_before_or_the_new_one(small_run, started, tmp_path):
     settings = small_run.copied_to(tmp_path)
     folder = tmp_path / "lake" / "forecasts"

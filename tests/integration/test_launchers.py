@@ -70,6 +70,7 @@ def test_gradients_in_half_precision_lead_nearly_to_the_same(tmp_path, spark):
     assert np.linalg.norm(whole - half) < 0.02 * np.linalg.norm(whole)
 
 
+@pytest.mark.slow
 def test_what_runs_when_is_kept_on_request(tmp_path, spark):
     task = small_task(tmp_path / "traced", "training.ranks=2", "training.trace_steps=4")
     launch(task, spark)
@@ -89,6 +90,7 @@ def test_what_runs_when_is_kept_on_request(tmp_path, spark):
     assert traces.exists()
 
 
+@pytest.mark.slow
 def test_ranks_in_processes_that_have_done_different_things_meet(tmp_path, spark):
     """Spark gives tasks to Python processes that it has: after a rank was lost, one has trained before and the other has not."""
     for number in range(2):

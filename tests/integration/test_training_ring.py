@@ -36,6 +36,7 @@ def model_of(config, small_run, data_version):
     return artifact.trained_model(config, data_version, training_ends(last, config)[-1])[0]
 
 
+@pytest.mark.slow
 def test_ranks_start_from_different_seeds_and_end_with_equal_weights_and_a_lower_loss(small_run, make_config, tmp_path):
     result, config, data_version = trained(small_run, make_config, tmp_path, "training.epochs=12")
     assert len(set(result["weights_at_start"])) == 2
