@@ -35,7 +35,7 @@ pytest := python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-load
 test: setup-dev ## Run the tests
 	@$(VENV) $(pytest) $(ARGS)
 
-test-slow: setup-dev ## Run further cases of what other tests show: ten minutes
+test-slow: setup-dev ## Run further cases of what other tests show
 	@$(VENV) $(pytest) -m slow $(ARGS)
 
 unit: setup-dev ## Run the unit tests

@@ -249,6 +249,7 @@ class ScoringConfig(Section):
     origins: Positive
     step: Positive
     only: str | None
+    ended_after: Positive | None
     batch_size: Positive
 
     @property

@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from forecasting.demand import update
+from forecasting.demand.aggregate import at_location_level
 from forecasting.demand.location_days import idle_periods
 from forecasting.demand.stock import empty_periods
 from forecasting.errors import LakeError
@@ -16,6 +17,7 @@ from forecasting.features.covariates import build_covariates, measured
 from forecasting.features.former import Basis, Kept
 from forecasting.features.groups import group_lists
 from forecasting.features.history import histories
+from forecasting.features.launches import launches
 from forecasting.features.places import calendars, places, with_places_of
 from forecasting.features.plans import price_spans, promotion_spans
 from forecasting.features.prices import category_prices
@@ -45,6 +47,8 @@ def execute(run: Run) -> Figures:
     prices = kept.category_prices.drop(*lineage).unionByName(category_prices(demand, products))
     lake.write(with_lineage(prices, **lineage), "category_prices", note=now.note())
     history = histories(demand, grain, demand.count())
+    if not (new := launched(run, axis)).isEmpty():
+        history = history.unionByName(new)
     with run.shuffling(max(lake.bytes_of(table) for table in ("demand", "sequences") if lake.exists(table))):
         sequences = build_sequences(history, facts(run, axis, demand), axis, config.demand, kept.sequences)
         lake.write(with_lineage(sequences, **lineage), "sequences", note=now.note())
@@ -52,6 +56,14 @@ def execute(run: Run) -> Figures:
     periods = write_calendars(run, axis, lineage)
     told = {"series": lake.read("sequences").count(), "periods": periods, "made_from": kept.since or "the start"}
     return told | {"data_version": basis.data_version}
+
+
+def launched(run: Run, axis: Axis) -> DataFrame:
+    """Series of items that are launched about now and have not sold yet."""
+    lake, level = run.lake, run.config.series.location_level
+    locations = with_places_of(lake.read("location_days"), lake.read_or_empty("locations"))
+    every = at_location_level(locations.select("location_id"), locations, level)
+    return launches(lake.read_or_empty("products"), lake.read("demand"), every, axis.last, axis.horizon, axis.grain)
 
 
 def facts(run: Run, axis: Axis, demand: DataFrame) -> Facts:

@@ -19,7 +19,7 @@ from forecasting.runtime import Figures, Run, add_options, friendly_errors, star
 from forecasting.scenarios.changes import comparable, shared_with_plan, touched, with_plan
 from forecasting.scenarios.compare import beside_baseline
 from forecasting.scenarios.plan import Ahead, checked, fits_model, read_plan
-from forecasting.scoring.methods import with_fallback, without_closed_days
+from forecasting.scoring.methods import with_fallback, without_closed_days, without_dead_items
 from forecasting.scoring.score import forecast
 from forecasting.scoring.shared import shared_rows
 
@@ -45,7 +45,8 @@ def execute(run: Run, plan: DataFrame, name: str) -> Figures:
         answers = with_fallback(
             forecast(series, known, artifact, config, ahead.origin), series, None, config, ahead.origin
         )
-        return without_closed_days(answers, lake.read("calendar"), config) if lake.exists("calendar") else answers
+        answers = without_closed_days(answers, lake.read("calendar"), config) if lake.exists("calendar") else answers
+        return without_dead_items(answers, series, config, ahead.origin)
 
     without, having = shared_with_plan(shared, plan, ahead)
     rows = beside_baseline(forecasts(before, without), forecasts(after, having), before, after, config)

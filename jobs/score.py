@@ -18,7 +18,7 @@ from forecasting.models.shared import SharedRows
 from forecasting.origins import scoring_origins, trained_until
 from forecasting.periods import shift
 from forecasting.runtime import Figures, Run, entry_point
-from forecasting.scoring.methods import with_fallback, without_closed_days
+from forecasting.scoring.methods import with_fallback, without_closed_days, without_dead_items
 from forecasting.scoring.score import forecast
 from forecasting.scoring.shared import shared_rows
 
@@ -50,6 +50,7 @@ def score_from(
     answers = with_fallback(forecasts, known, worse, config, origin)
     if lake.exists("calendar"):
         answers = without_closed_days(answers, lake.read("calendar"), config)
+    answers = without_dead_items(answers, known, config, origin)
     by_floor = F.col("method") == config.scoring.stand_in
     versions = F.when(by_floor, F.concat_ws(" ", "method", F.lit(__version__))).otherwise(model_version)
     told = with_lineage(answers, **run.lineage(model_version=versions, data_version=data_version))

@@ -34,7 +34,7 @@ FORECASTS = Table(
             "method",
             "string",
             "scoring.model; scoring.fallback where the backtest shows that it is better, or where the model gives no number; closed: the "
-            "place will be",
+            "place will be; not launched: before the item's first day; ended: nothing sold for scoring.ended_after periods",
         ),
         Column("reason", "string", "why another method than scoring.model; else null"),
         *LINEAGE,

@@ -18,6 +18,7 @@ from forecasting.demand.aggregate import SERIES, period_start
 from forecasting.errors import LakeError
 from forecasting.lake import Lake, rows
 from forecasting.periods import shift
+from forecasting.states import State
 
 #: Arrays that are summed up from rows of demand; the others are made anew by every run, since they cost little.
 KEPT = ("quantity", "state", "price", "discount", "item_demand", "category_demand")
@@ -113,7 +114,10 @@ class Kept:
             sequences, prices = (lake.read(name, look.newest) for name, look in looks.items())
             if not _in_another_category(sequences, lake.read_or_empty("products")):
                 ended = F.col("period_start") < F.lit(since)
-                return cls(since, sequences.where(F.col("first_period") < F.lit(since)), prices.where(ended))
+                # A series that has not sold yet begins anew with every run: of its first period there is no record.
+                sold = F.get("state", F.lit(0)) != State.MISSING.value
+                begun = sequences.where((F.col("first_period") < F.lit(since)) & sold)
+                return cls(since, begun, prices.where(ended))
         return cls(None, *(lake.frame([], name) for name in looks))
 
 

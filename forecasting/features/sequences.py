@@ -289,6 +289,8 @@ def states(batch: pa.RecordBatch, first: np.ndarray, lengths: np.ndarray, grain:
     state[former.put("state", np.full_like(state, State.ZERO)) == State.SOLD] = State.SOLD
     sold, offset = _sales(batch, first, lengths, grain)
     sold.scatter(offset, np.full(len(offset), State.SOLD, np.int8), state)
+    unsold = np.asarray(pc.equal(batch["offset"].value_lengths(), 0).fill_null(False))  # see `launches`
+    state[np.repeat(unsold, lengths)] = State.MISSING
     empty = batch["out_of_stock"]
     places = Ragged.of(empty, lengths)
     offset = position(empty.flatten().to_numpy(zero_copy_only=False), grain) - first[places.owner]

@@ -20,7 +20,7 @@ from forecasting.hierarchy.nodes import BETWEEN, Level, attributes_of, level_nam
 from forecasting.hierarchy.solve import multipliers
 from forecasting.inventory.distribution import period_variance
 from forecasting.lake import rows
-from forecasting.scoring.methods import CLOSED
+from forecasting.scoring.methods import NOTHING
 
 ATTRIBUTES: tuple[str, ...] = get_args(Attribute)  # of a node, columns of the table
 Batches = Iterator[pa.RecordBatch]
@@ -91,7 +91,7 @@ def _series(forecasts: DataFrame, attributes: DataFrame, config: Config) -> Data
 
     schema = "item_id string, location_id string, horizon int, mean double, method string, variance double"
     periods = forecasts.select(*SERIES, "horizon", "mean", "method", *quantiles).mapInArrow(varied, schema)
-    period = F.struct("mean", F.when(F.col("method") == CLOSED, 0.0).otherwise(1.0).alias("open"))
+    period = F.struct("mean", F.when(F.col("method").isin(*NOTHING), 0.0).otherwise(1.0).alias("open"))
     of_series = periods.groupBy(*SERIES).agg(
         F.map_from_entries(F.collect_list(F.struct("horizon", period.alias("told")))).alias("told"),
         F.avg("variance").alias("variance"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from forecasting.config import Config
@@ -12,8 +12,18 @@ from forecasting.demand.aggregate import SERIES
 from forecasting.evaluation.backtest import floor_forecasts
 from forecasting.evaluation.value_added import reason
 from forecasting.periods import shift
+from forecasting.states import State
 
 CLOSED = "closed"  # method of rows on days on which a place is closed
+NOT_LAUNCHED = "not launched"  # of rows before the first day on which an item can be sold
+ENDED = "ended"  # of series that have not sold for scoring.ended_after periods
+NOTHING = (CLOSED, NOT_LAUNCHED, ENDED)  # methods that forecast 0, which is no judgement of the model
+#: Periods from a series' first one to the origin, that one included, in SQL.
+_KNOWN = {
+    "day": "datediff(DATE'{0}', first_period) + 1",
+    "week": "CAST(datediff(DATE'{0}', first_period) / 7 AS INT) + 1",
+    "month": "CAST(months_between(DATE'{0}', first_period) AS INT) + 1",
+}
 
 
 def with_fallback(
@@ -72,11 +82,47 @@ def without_closed_days(answers: DataFrame, calendar: DataFrame, config: Config)
     told = answers.join(F.broadcast(everywhere), on="target_date", how="left")
     told = told.join(F.broadcast(here), on=["target_date", "location_id"], how="left")
     event = F.coalesce("_event", "_everywhere")
-    nothing = {
-        name: F.when(event.isNull(), F.col(name)).otherwise(0.0) for name in ("mean", *config.forecast.quantile_columns)
-    }
-    words = {
-        "method": F.when(event.isNull(), F.col("method")).otherwise(CLOSED),
-        "reason": F.when(event.isNull(), F.col("reason")).otherwise(F.concat(F.lit("closed by the calendar: "), event)),
-    }
-    return told.withColumns(nothing | words).select(*answers.columns)
+    closed = F.concat(F.lit("closed by the calendar: "), event)
+    return _nothing(told, event.isNotNull(), CLOSED, closed, config).select(*answers.columns)
+
+
+def without_dead_items(answers: DataFrame, sequences: DataFrame, config: Config, origin: date) -> DataFrame:
+    """Forecasts of 0 before the first day of an item that has not sold yet, and of series that have not sold for scoring.ended_after periods although they could.
+
+    Args:
+        answers: as `with_fallback` gives them, of `sequences`.
+    """
+    unsold = (
+        F.get("state", F.lit(0)) == State.MISSING.value
+    )  # see features.launches; what sells has been launched, whatever is said
+    launched = unsold & (F.col("launched_on") > F.lit(shift(origin, 1, config.series.grain)))
+    after, ended = config.scoring.ended_after, F.lit(False)
+    if after:
+        known = F.expr(_KNOWN[config.series.grain].format(origin))
+        recent = [
+            F.slice(name, F.greatest(known - after + 1, F.lit(1)), F.lit(after)) for name in ("quantity", "observed")
+        ]
+        ended = (
+            (known >= after)
+            & ~F.exists(recent[0], lambda units: units > 0)
+            & F.exists(recent[1], lambda seen: seen == 1)
+        )
+    dead = sequences.select(
+        *SERIES, F.when(launched, F.col("launched_on")).alias("_launched"), ended.alias("_ended")
+    ).where(F.col("_launched").isNotNull() | F.col("_ended"))
+    told = answers.join(dead, on=list(SERIES), how="left")
+    ended_for = F.lit(f"nothing sold for {after} {config.series.grain}s or longer")
+    told = _nothing(told, F.coalesce("_ended", F.lit(False)), ENDED, ended_for, config)
+    early = F.coalesce(F.col("target_date") < F.col("_launched"), F.lit(False))
+    on = F.concat(F.lit("launched on "), F.col("_launched").cast("string"))
+    return _nothing(told, early, NOT_LAUNCHED, on, config).select(*answers.columns)
+
+
+def _nothing(answers: DataFrame, chosen: Column, method: str, reason: Column, config: Config) -> DataFrame:
+    """The chosen rows with a forecast of 0, and what says so."""
+    names = ("mean", *config.forecast.quantile_columns)
+    values = {name: F.when(chosen, 0.0).otherwise(F.col(name)) for name in names}
+    words = {"method": F.lit(method), "reason": reason}
+    return answers.withColumns(
+        values | {name: F.when(chosen, word).otherwise(F.col(name)) for name, word in words.items()}
+    )

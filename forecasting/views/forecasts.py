@@ -10,7 +10,7 @@ _SERIES = {"item_id": "item (SKU)", "location_id": "place, or what series.locati
 _ORIGIN = {"forecast_origin": "last period whose demand the forecast knows"}
 _TARGET = {"target_date": "first day of the forecast period", "horizon": "periods from origin to target, from 1"}
 _METHOD = {
-    "method": "what made the row: scoring.model, scoring.fallback, or closed",
+    "method": "what made the row: scoring.model, scoring.fallback, closed, not launched or ended",
     "model_version": "model that made the row, or version of its method",
 }
 #: Periods that make up a week and four weeks; a month is the shortest that a series of months tells.
@@ -110,7 +110,7 @@ def _forecast_accuracy(table: Name, config: Config) -> str:
 
 
 def _forecast_exceptions(table: Name, config: Config) -> str:
-    grain = config.series.grain
+    grain, judged = config.series.grain, "method NOT IN ('closed', 'not launched', 'ended')"
     ahead = min(_FOUR_WEEKS[grain], config.forecast.horizon)
     units = "concat(format_number({0}, 1), ' units')"
     difference = "abs(expected_units - recent_units)"
@@ -154,8 +154,8 @@ def _forecast_exceptions(table: Name, config: Config) -> str:
                    recent.units * {ahead} / nullif(recent.periods, 0) AS recent_units, length, method, why, outside, compared
             FROM (
                 SELECT item_id, location_id, forecast_origin, sum(mean) FILTER (WHERE horizon <= {ahead}) AS expected_units,
-                       min(method) FILTER (WHERE method <> 'closed') AS method,
-                       min(reason) FILTER (WHERE method <> 'closed') AS why
+                       min(method) FILTER (WHERE {judged}) AS method,
+                       min(reason) FILTER (WHERE {judged}) AS why
                 FROM {table("forecasts")} WHERE forecast_origin = {_newest(table)}
                 GROUP BY item_id, location_id, forecast_origin
             ) JOIN (

@@ -49,8 +49,9 @@ def counts(*days: int) -> pd.DataFrame:
 
 
 def catalogue(*categories: str) -> pd.DataFrame:
-    """The three items and their categories."""
-    return pd.DataFrame({"sku": ["i0", "i1", "i2"], "kind": categories})
+    """The three items and their categories, and one that comes in May."""
+    launches = [None, None, None, date(2024, 5, 9)]
+    return pd.DataFrame({"sku": ["i0", "i1", "i2", "i3"], "kind": [*categories, "tea"], "launch": launches})
 
 
 @pytest.fixture
@@ -65,7 +66,11 @@ def shop(tmp_path, make_config, spark, monkeypatch):
         "columns": COLUMNS,
         "unique": ["order_id", "item_id", "sold_on"],
     }
-    products = {"path": "products.csv", "format": "csv", "columns": {"item_id": "sku", "category": "kind"}}
+    products = {
+        "path": "products.csv",
+        "format": "csv",
+        "columns": {"item_id": "sku", "category": "kind", "launched_on": "launch"},
+    }
     named = {"item_id": "sku", "location_id": "shop", "counted_on": "day", "on_hand": "units"}
     stock = {"path": "stock.csv", "format": "csv", "columns": named}
     dataset = {"name": "shop", "description": "-", "settings": {"series": {"location_level": "location"}}}
@@ -114,6 +119,8 @@ def test_an_added_day_comes_to_what_a_full_run_comes_to(shop, monkeypatch):
     assert run_in("full", jobs=[features])["made_from"] == "the start"
     for name in ("demand", "location_days", "category_prices", "sequences"):
         assert_frame_equal(table("grown", name), table("full", name), check_exact=True, obj=name)
+    coming = table("grown", "sequences").set_index("item_id").loc[["i3"]]
+    assert len(coming) == 2 and set(coming["length"]) == {1} and all(list(seen) == [0] for seen in coming["observed"])
     assert table("full", "demand")["quantity"].sum() == lines["units"].sum()
 
     again = run_in("grown", "features.promotion_lead=3", jobs=[aggregate])

@@ -7,7 +7,8 @@ import pytest
 from pyspark.sql import functions as F
 
 from forecasting.baselines.floors import recent_quantiles
-from forecasting.scoring.methods import with_fallback, without_closed_days
+from forecasting.scoring.methods import with_fallback, without_closed_days, without_dead_items
+from forecasting.states import State
 
 ORIGIN = date(2024, 3, 31)
 HORIZON, LENGTH = 4, 40
@@ -102,3 +103,64 @@ def test_nothing_is_forecast_for_closed_days(spark, make_config, answers, level,
     assert (shut[["mean", "p10", "p50", "p90"]] == 0).all(axis=None)
     assert "closed by the calendar: Christmas" in set(shut["reason"])
     assert (found[found["method"] != "closed"]["mean"] == 9.0).all()
+
+
+@pytest.fixture(scope="module")
+def odd(spark, config):
+    """Forecasts and sequences of series that live on or do not, by what they are called."""
+    first = ORIGIN - timedelta(LENGTH - 1)
+    sold, unseen = [1.0] * 5 + [0.0] * (LENGTH - 5), [1] * 5 + [0] * (LENGTH - 5)
+    seen = [1] * LENGTH
+    after = ORIGIN + timedelta(3)
+    series = {
+        "lives": (first, [1.0] * LENGTH, seen, State.SOLD, None),
+        "ended": (first, sold, seen, State.SOLD, None),
+        "sold of late": (first, [*sold[:-20], 1.0, *[0.0] * 19], seen, State.SOLD, None),
+        "not seen": (first, sold, unseen, State.SOLD, None),
+        "young": (ORIGIN - timedelta(9), [0.0] * 10, [1] * 10, State.OUT_OF_STOCK, None),
+        "coming": (ORIGIN, [0.0], [0], State.MISSING, after),
+        "sells before": (first, [1.0] * LENGTH, seen, State.SOLD, after),
+    }
+    columns = "item_id string, location_id string, first_period date, quantity array<float>, observed array<tinyint>, state array<tinyint>, launched_on date"
+    sequences = spark.createDataFrame(
+        [
+            (name, "ALL", began, units, told, [int(state)] * len(units), launch)
+            for name, (began, units, told, state, launch) in series.items()
+        ],
+        columns,
+    )
+    values = [
+        (name, "ALL", ORIGIN + timedelta(n), n, 2.0, 1.0, 2.0, 3.0, "transformer", None)
+        for name in series
+        for n in range(1, HORIZON + 1)
+    ]
+    schema = "item_id string, location_id string, target_date date, horizon int, mean double, p10 double, p50 double, p90 double, method string, reason string"
+    return spark.createDataFrame(values, schema), sequences
+
+
+def told_by_item(answers, sequences, config, origin=ORIGIN):
+    found = without_dead_items(answers, sequences, config, origin).toPandas().sort_values("horizon")
+    assert len(found) == answers.count()
+    return {item: rows for item, rows in found.groupby("item_id")}
+
+
+def test_a_series_that_has_ended_is_forecast_0_and_says_so(odd, make_config):
+    config = make_config("forecast.horizon=4", "forecast.quantiles=[0.1,0.5,0.9]", "scoring.ended_after=30")
+    found = told_by_item(*odd, config)
+    ended = {item for item, rows in found.items() if set(rows["method"]) == {"ended"}}
+    assert ended == {"ended"}
+    rows = found["ended"]
+    assert (rows[["mean", "p10", "p50", "p90"]] == 0).all(axis=None)
+    assert set(rows["reason"]) == {"nothing sold for 30 days or longer"}
+    assert set(told_by_item(*odd, config, ORIGIN - timedelta(10))["ended"]["method"]) == {"transformer"}  # 25 days then
+    never = make_config("forecast.horizon=4", "forecast.quantiles=[0.1,0.5,0.9]", "scoring.ended_after=null")
+    assert set(told_by_item(*odd, never)["ended"]["method"]) == {"transformer"}
+
+
+def test_before_its_launch_an_item_is_forecast_0_and_after_it_by_the_model(odd, config):
+    found = told_by_item(*odd, config)
+    coming = found["coming"]
+    assert coming["method"].tolist() == ["not launched"] * 2 + ["transformer"] * 2
+    assert coming["mean"].tolist() == [0.0, 0.0, 2.0, 2.0]
+    assert coming["reason"].tolist()[:2] == [f"launched on {ORIGIN + timedelta(3)}"] * 2
+    assert set(found["sells before"]["method"]) == {"transformer"}
