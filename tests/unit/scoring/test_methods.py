@@ -141,7 +141,7 @@ def odd(spark, config):
 def told_by_item(answers, sequences, config, origin=ORIGIN):
     found = without_dead_items(answers, sequences, config, origin).toPandas().sort_values("horizon")
     assert len(found) == answers.count()
-    return {item: rows for item, rows in found.groupby("item_id")}
+    return dict(list(found.groupby("item_id")))
 
 
 def test_a_series_that_has_ended_is_forecast_0_and_says_so(odd, make_config):
