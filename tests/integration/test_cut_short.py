@@ -48,6 +48,7 @@ def tables(folder: Path) -> dict[str, pd.DataFrame]:
     return found
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cut_short_at_every_write_ends_in_the_same_tables(shops, tmp_path, monkeypatch):
     killed, whole = shops("killed"), shops("whole")
     first = [line(f"o{n}", n + 1, n, 1) for n in range(6)]
