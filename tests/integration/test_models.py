@@ -14,6 +14,7 @@ NETWORKS = ("transformer", "rnn")
 MODELS = (*NETWORKS, *BASELINES)
 SETTINGS = (
     f"backtest.models=[{', '.join(MODELS)}]",
+    "scoring.ended_after=null",
     "trees={rounds: 8, leaves: 7, min_data_in_leaf: 20, rows_per_rank: 10000}",
 )
 

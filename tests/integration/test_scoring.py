@@ -20,7 +20,11 @@ LINEAGE = ["run_id", "created_at"]
 @pytest.fixture(scope="module")
 def settings(small_run, tmp_path_factory):
     """A copy of the small run's lake, in which the model answers for all series. Tests leave its newest forecasts as they were."""
-    return (*small_run.copied_to(tmp_path_factory.mktemp("scoring")), "scoring.fallback=null")
+    return (
+        *small_run.copied_to(tmp_path_factory.mktemp("scoring")),
+        "scoring.fallback=null",
+        "scoring.ended_after=null",
+    )
 
 
 @pytest.fixture(scope="module")
