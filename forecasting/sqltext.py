@@ -42,6 +42,9 @@ def create_table(contract: Table, name: str, place: str | None, quantile_columns
     properties = [f"'delta.dataSkippingStatsColumns' = '{','.join(contract.skipping)}'"]
     if contract.feed:
         properties.append("'delta.enableChangeDataFeed' = 'true'")
+    properties += [
+        f"'delta.constraints.{rule.name}' = {text_literal(rule.expression)}" for rule in contract.constraints
+    ]
     return (
         f"CREATE TABLE IF NOT EXISTS {name} ({columns}) USING delta{partitions}{location} "
         f"COMMENT {text_literal(contract.doc)} TBLPROPERTIES ({', '.join(properties)})"

@@ -32,6 +32,11 @@ def tables_markdown() -> str:
         if isinstance(table, Source) and table.rules:
             lines += ["", "| rule | severity | expected |", "|---|---|---|"]
             lines += [f"| `{rule.name}` | {rule.severity} | {rule.expected} |" for rule in table.rules]
+        if table.constraints:
+            lines += ["", "| constraint | expected |", "|---|---|"]
+            lines += [f"| `{rule.name}` | {rule.expected} |" for rule in table.constraints]
+        if table.feed:
+            lines += ["", "It keeps a feed of its changes (`table_changes`)."]
     lines += [
         "",
         "# Views",

@@ -10,6 +10,7 @@ from forecasting.contracts.table import (
     MODEL_VERSION,
     RUN,
     Column,
+    Rule,
     Table,
     required,
 )
@@ -22,6 +23,10 @@ _FORECAST_KEY = (
     required("forecast_origin", "date", "last period whose demand the forecast knows"),
     required("target_date", "date", "first day of the forecast period"),
     required("horizon", "int", "periods from origin to target, from 1"),
+)
+_CONSTRAINTS = (
+    Rule("mean_is_demand", "mean >= 0 AND mean < double('infinity')", "a mean that is a number, 0 or more"),
+    Rule("target_ahead", "target_date > forecast_origin AND horizon >= 1", "a period behind the origin"),
 )
 FORECASTS = Table(
     "forecasts",
@@ -43,6 +48,8 @@ FORECASTS = Table(
     quantiles=True,
     skipping=("item_id", "target_date"),
     partitioned_by=("forecast_origin",),
+    feed=True,
+    constraints=_CONSTRAINTS,
 )
 _OF_A_NODE = (
     ("item_id", "item (SKU)"),
@@ -87,6 +94,7 @@ FORECASTS_BY_LEVEL = Table(
     quantiles=True,
     skipping=("level", "node", "target_date"),
     partitioned_by=("forecast_origin",),
+    constraints=_CONSTRAINTS,
 )
 SCENARIO_FORECASTS = Table(
     "scenario_forecasts",

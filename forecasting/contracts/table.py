@@ -44,7 +44,8 @@ class Table:
 
     `key` columns together are unique. `skipping` columns have file statistics, by which queries skip files: statistics of
     every column would double the cost of a write. `quantiles` adds one column per level behind `mean`. A table with `feed`
-    keeps a feed of its changes, from which a later stage learns what it must do again.
+    keeps a feed of its changes, from which a later stage, or whoever follows the table, learns what is new. `constraints` hold for every
+    row: Delta refuses a write that breaks one, whoever writes.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Table:
     quantiles: bool = False
     partitioned_by: tuple[str, ...] = ()
     feed: bool = False
+    constraints: tuple[Rule, ...] = ()
 
     def columns_with(self, quantile_columns: Sequence[str]) -> tuple[Column, ...]:
         """The columns, in order, with the configured quantile levels in their place."""

@@ -77,7 +77,11 @@ def test_a_past_origin_is_scored_as_the_backtest_did_and_its_accuracy_is_that_of
 def test_some_series_alone_are_scored_anew_and_all_others_stay(settings, before):
     before, whole = before
     item = before["item_id"].iloc[0]
+    version = start_run(load_config(settings=[*settings]), "score").lake.newest_version("forecasts")
     run, figures = scored(settings, f"scoring.only=item_id = '{item}'", run_id="part")
+    assert {row["item_id"] for row in rows(run.lake.changed_since("forecasts", version))} == {
+        item
+    }  # its feed of changes
     after = newest(forecasts(run))
     assert values(after).equals(values(before)) and figures == whole
     assert set(after.loc[after["item_id"] == item, "run_id"]) == {"part"}

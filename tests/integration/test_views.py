@@ -248,6 +248,14 @@ def test_accuracy_of_levels_is_that_of_their_sums_where_all_series_were_seen(run
     assert rows(run.lake.view("latest_by_level").where("level = 'total'"))[0]["mean"] == 11.0
 
 
+@pytest.mark.parametrize("odd", [{"mean": -0.1}, {"mean": float("nan")}, {"target_date": LAST}])
+def test_no_row_that_is_no_forecast_gets_into_the_table(run, odd):
+    write(run, "forecasts", forecasts("a", LAST, 5.0))
+    with pytest.raises(Exception, match="CHECK constraint"):
+        write(run, "forecasts", forecasts("a", LAST, 5.0, **odd))
+    assert run.lake.read("forecasts").agg({"mean": "min"}).first()[0] == 5.0
+
+
 def test_every_view_is_registered_with_a_comment_on_each_column(run):
     write(run, "sequences", [sequence("a", [5.0] * DAYS)])
     write(run, "forecasts", forecasts("a", LAST, 5.0))
