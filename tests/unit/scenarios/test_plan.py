@@ -57,6 +57,7 @@ def test_a_table_is_a_plan_too(spark):
     assert [row["item_id"] for row in rows(read_plan(spark, None, "own_plan").orderBy("line"))] == [
         str(n) for n in range(29, 0, -1)
     ]
+    spark.catalog.dropTempView("own_plan")
 
 
 @pytest.mark.parametrize(
