@@ -252,7 +252,7 @@ def test_accuracy_of_levels_is_that_of_their_sums_where_all_series_were_seen(run
 def test_no_row_that_is_no_forecast_gets_into_the_table(run, odd):
     write(run, "forecasts", forecasts("a", LAST, 5.0))
     with pytest.raises(Exception, match="CHECK constraint"):
-        write(run, "forecasts", forecasts("a", LAST, 5.0, **odd))
+        write(run, "forecasts", [row | odd for row in forecasts("a", LAST, 5.0)])
     assert run.lake.read("forecasts").agg({"mean": "min"}).first()[0] == 5.0
 
 
