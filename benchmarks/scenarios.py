@@ -56,7 +56,9 @@ def expected(run: Run, name: str) -> DataFrame:
 
 def came(run: Run, source: str) -> tuple[DataFrame, DataFrame]:
     """What came on held-out working days without promotion and with it."""
-    sold = run.spark.read.parquet(f"{source}/sales_open_days.parquet").withColumn("day", F.col("Date").cast("date"))
+    sold = run.spark.read.parquet(f"{source}/sales_open_days.parquet").withColumn(
+        "day", F.expr("CAST(timestamp_micros(Date div 1000) AS DATE)")
+    )
     sold = sold.where((F.col("day") > F.lit(ORIGIN)) & (F.col("Sales") > 0))
     sold = sold.select(
         F.col("Store").cast("string").alias("location_id"), "day", F.col("Sales").alias("turnover"), "Promo"
