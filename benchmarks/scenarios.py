@@ -72,15 +72,11 @@ def lift(run: Run, without: DataFrame, having: DataFrame, by: str) -> dict:
 
     def means(days: DataFrame, name: str) -> DataFrame:
         days = days.withColumn("weekday", F.date_format("day", "E")).where(~F.col("weekday").isin("Sat", "Sun"))
-        of_store = (
-            days.join(types, on="location_id")
-            .groupBy("location_id", "weekday", "location_group")
-            .agg(F.avg("turnover").alias(name))
-        )
-        return of_store
+        of_store = days.join(types, on="location_id").groupBy("location_id", "weekday", "location_group")
+        return of_store.agg(F.avg("turnover").alias(name))
 
     both = means(without, "plain").join(means(having, "promoted"), on=["location_id", "weekday", "location_group"])
-    found = both.groupBy(by).agg((F.sum("promoted") / F.sum("plain") - 1).alias("lift"), F.sum("plain").alias("weight"))
+    found = both.groupBy(by).agg((F.sum("promoted") / F.sum("plain") - 1).alias("lift"))
     return {row[by]: row["lift"] for row in rows(found)}
 
 

@@ -41,6 +41,13 @@ class Lake(Catalog):
         """A table, or one without rows if it has not been written: a source that the dataset does not have."""
         return self.read(table) if self.exists(table) else self.frame([], table)
 
+    def holds(self, table: str, column: str, values: Sequence[Any]) -> set[Any]:
+        """Those of some values that a column of a table has; none before it was first written."""
+        if not values or not self.exists(table):
+            return set()
+        found = self.read(table).where(F.col(column).isin(list(values))).select(column).distinct()
+        return {row[column] for row in rows(found)}
+
     def version(self, table: str) -> int:
         """Version in which the rows of a table last changed, or to which they were taken back; -1 before it was first
         written."""

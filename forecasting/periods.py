@@ -51,6 +51,18 @@ def position(days: np.ndarray, grain: str) -> np.ndarray:
     return days.astype(f"datetime64[{_NUMPY_UNIT[grain]}]").astype(np.int64)
 
 
+def periods_between(first: str, day: str, grain: str) -> str:
+    """SQL for the periods from one to the one that holds a day, both SQL.
+
+    Args:
+        first: first day of a period.
+    """
+    if grain == "month":
+        return f"CAST(months_between(trunc({day}, 'MM'), {first}) AS INT)"
+    days = f"datediff({day}, {first})"
+    return days if grain == "day" else f"CAST(floor({days} / 7) AS INT)"
+
+
 def starts(first: date, count: int, grain: str) -> list[date]:
     """First days of `count` periods, from the one holding `first`."""
     return [shift(first, index, grain) for index in range(count)]

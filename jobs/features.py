@@ -17,7 +17,7 @@ from forecasting.features.covariates import build_covariates, measured
 from forecasting.features.former import Basis, Kept
 from forecasting.features.groups import group_lists
 from forecasting.features.history import histories
-from forecasting.features.launches import launches
+from forecasting.features.launches import launched_about, launches
 from forecasting.features.places import calendars, places, with_places_of
 from forecasting.features.plans import price_spans, promotion_spans
 from forecasting.features.prices import category_prices
@@ -47,8 +47,9 @@ def execute(run: Run) -> Figures:
     prices = kept.category_prices.drop(*lineage).unionByName(category_prices(demand, products))
     lake.write(with_lineage(prices, **lineage), "category_prices", note=now.note())
     history = histories(demand, grain, demand.count())
-    if not (new := launched(run, axis)).isEmpty():
-        history = history.unionByName(new)
+    items = launched_about(products, last, config.forecast.horizon, grain)
+    if not items.isEmpty():
+        history = history.unionByName(launches(items, lake.read("demand"), every_place(run), last))
     with run.shuffling(max(lake.bytes_of(table) for table in ("demand", "sequences") if lake.exists(table))):
         sequences = build_sequences(history, facts(run, axis, demand), axis, config.demand, kept.sequences)
         lake.write(with_lineage(sequences, **lineage), "sequences", note=now.note())
@@ -58,12 +59,11 @@ def execute(run: Run) -> Figures:
     return told | {"data_version": basis.data_version}
 
 
-def launched(run: Run, axis: Axis) -> DataFrame:
-    """Series of items that are launched about now and have not sold yet."""
-    lake, level = run.lake, run.config.series.location_level
+def every_place(run: Run) -> DataFrame:
+    """`location_id` of all places at series.location_level."""
+    lake = run.lake
     locations = with_places_of(lake.read("location_days"), lake.read_or_empty("locations"))
-    every = at_location_level(locations.select("location_id"), locations, level)
-    return launches(lake.read_or_empty("products"), lake.read("demand"), every, axis.last, axis.horizon, axis.grain)
+    return at_location_level(locations.select("location_id"), locations, run.config.series.location_level)
 
 
 def facts(run: Run, axis: Axis, demand: DataFrame) -> Facts:

@@ -9,12 +9,12 @@ from pyspark.sql import functions as F
 
 from forecasting.demand.aggregate import SERIES
 from forecasting.errors import LakeError
+from forecasting.evaluation.backtest import periods_from
 from forecasting.hierarchy.base import base_forecasts
 from forecasting.hierarchy.nodes import level_name
 from forecasting.hierarchy.reconcile import reconciled
 from forecasting.lake import rows, with_lineage
 from forecasting.origins import scoring_origins
-from forecasting.periods import shift
 from forecasting.runtime import Figures, Run, entry_point
 from forecasting.scoring.shared import shared_rows
 
@@ -26,7 +26,7 @@ def execute(run: Run) -> Figures:
         return {"levels": 0}
     last = lake.read("sequences").agg(F.max("last_period").alias("last")).first()["last"]
     *earlier, newest = scoring_origins(last, config)
-    there = _origins_there(run, earlier)
+    there = lake.holds("forecasts_by_level", "forecast_origin", earlier)
     for origin in (*(origin for origin in earlier if origin not in there), newest):  # what people acted upon stays
         reconcile_from(run, origin)
     return _figures(run, newest)
@@ -39,38 +39,25 @@ def reconcile_from(run: Run, origin: date) -> None:
         LakeError: there are no forecasts from there, or not of forecast.horizon periods.
     """
     lake, config = run.lake, run.config
-    sequences, forecasts = (
-        lake.read("sequences"),
-        lake.read("forecasts").where(F.col("forecast_origin") == F.lit(origin)),
-    )
+    forecasts = lake.read("forecasts").where(F.col("forecast_origin") == F.lit(origin))
     by_model = F.when(F.col("method") == config.scoring.model, F.col("model_version"))
     model = F.coalesce(F.max(by_model), F.max("model_version"))
     told = (F.max("data_version").alias("data"), F.max("horizon").alias("horizon"))
     made = forecasts.agg(model.alias("model"), *told).first()
     if made["horizon"] != config.forecast.horizon:
-        came = f"{made['horizon']}" if made["horizon"] else "none"
         raise LakeError(
-            f"Table forecasts: expected forecasts from {origin} of {config.forecast.horizon} periods, came {came}. Run the job score first."
+            f"Table forecasts: expected forecasts from {origin} of {config.forecast.horizon} periods, came {made['horizon'] or 'none'}. Run the "
+            "job score first."
         )
     scored = forecasts.where(F.col("horizon") == 1).select(*SERIES)
-    sequences = sequences.join(scored, on=list(SERIES), how="left_semi")
-    base = base_forecasts(
-        sequences, shared_rows(lake), config.reconciliation.levels, config, origin, made["data"]
-    ).cache()
-    targets = [shift(origin, ahead, config.series.grain) for ahead in range(1, config.forecast.horizon + 1)]
-    period = {"forecast_origin": F.lit(origin), "target_date": F.element_at(F.lit(targets), F.col("horizon"))}
+    sequences = lake.read("sequences").join(scored, on=list(SERIES), how="left_semi")
+    levels = config.reconciliation.levels
+    base = base_forecasts(sequences, shared_rows(lake), levels, config, origin, made["data"]).persist()
     with reconciled(forecasts, sequences, base, config) as found:
         lineage = run.lineage(model_version=made["model"], data_version=made["data"])
-        told = with_lineage(found.withColumns(period), **lineage)
+        told = with_lineage(found.withColumns(periods_from(origin, config)), **lineage)
         lake.write(told, "forecasts_by_level", replacing={"forecast_origin": origin})
     base.unpersist()
-
-
-def _origins_there(run: Run, origins: list[date]) -> set[date]:
-    if not origins or not run.lake.exists("forecasts_by_level"):
-        return set()
-    of_them = run.lake.read("forecasts_by_level").where(F.col("forecast_origin").isin(origins))
-    return {row["forecast_origin"] for row in rows(of_them.select("forecast_origin").distinct())}
 
 
 def _figures(run: Run, origin: date) -> Figures:

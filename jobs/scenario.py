@@ -10,16 +10,16 @@ from pathlib import PurePosixPath
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from forecasting import __version__
 from forecasting.config import load_config
 from forecasting.lake import with_lineage
 from forecasting.models.artifact import trained_model, unpack
+from forecasting.models.shared import SharedRows
 from forecasting.origins import trained_until
 from forecasting.runtime import Figures, Run, add_options, friendly_errors, start_run
 from forecasting.scenarios.changes import comparable, shared_with_plan, touched, with_plan
 from forecasting.scenarios.compare import beside_baseline
 from forecasting.scenarios.plan import Ahead, checked, fits_model, read_plan
-from forecasting.scoring.methods import with_fallback, without_closed_days, without_dead_items
+from forecasting.scoring.methods import final_forecasts
 from forecasting.scoring.score import forecast
 from forecasting.scoring.shared import shared_rows
 
@@ -41,18 +41,16 @@ def execute(run: Run, plan: DataFrame, name: str) -> Figures:
     before = comparable(touched(sequences, plan, name, ahead), ahead.horizon).persist()
     after = with_plan(before, ahead.horizon)
 
-    def forecasts(series: DataFrame, known) -> DataFrame:
-        answers = with_fallback(
-            forecast(series, known, artifact, config, ahead.origin), series, None, config, ahead.origin
-        )
-        answers = without_closed_days(answers, lake.read("calendar"), config) if lake.exists("calendar") else answers
-        return without_dead_items(answers, series, config, ahead.origin)
+    calendar = lake.read("calendar") if lake.exists("calendar") else None
+
+    def forecasts(series: DataFrame, known: SharedRows) -> DataFrame:
+        answers = forecast(series, known, artifact, config, ahead.origin)
+        return final_forecasts(answers, series, None, calendar, config, ahead.origin, model_version)
 
     without, having = shared_with_plan(shared, plan, ahead)
-    rows = beside_baseline(forecasts(before, without), forecasts(after, having), before, after, config)
-    own = F.when(F.col("method") == config.scoring.stand_in, F.concat_ws(" ", "method", F.lit(__version__)))
-    lineage = run.lineage(model_version=own.otherwise(model_version), data_version=data["version"])
-    lake.write(with_lineage(rows, scenario=name, **lineage), "scenario_forecasts", replacing={"scenario": name})
+    told = beside_baseline(forecasts(before, without), forecasts(after, having), before, after, config)
+    lineage = run.lineage(data_version=data["version"])
+    lake.write(with_lineage(told, scenario=name, **lineage), "scenario_forecasts", replacing={"scenario": name})
     before.unpersist()
     return _figures(run, name)
 

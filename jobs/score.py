@@ -9,16 +9,15 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from forecasting import __version__
 from forecasting.errors import ConfigError
 from forecasting.evaluation.value_added import falls_back
-from forecasting.lake import rows, with_lineage
+from forecasting.lake import with_lineage
 from forecasting.models.artifact import trained_model
 from forecasting.models.shared import SharedRows
 from forecasting.origins import scoring_origins, trained_until
 from forecasting.periods import shift
 from forecasting.runtime import Figures, Run, entry_point
-from forecasting.scoring.methods import with_fallback, without_closed_days, without_dead_items
+from forecasting.scoring.methods import final_forecasts
 from forecasting.scoring.score import forecast
 from forecasting.scoring.shared import shared_rows
 
@@ -47,13 +46,9 @@ def score_from(
     artifact, model_version = trained_model(config.of_network(config.scoring.model), data_version, until)
     forecasts = forecast(known, shared, artifact, config, origin)
     worse = _better_by_floor(run, origin, model_version)
-    answers = with_fallback(forecasts, known, worse, config, origin)
-    if lake.exists("calendar"):
-        answers = without_closed_days(answers, lake.read("calendar"), config)
-    answers = without_dead_items(answers, known, config, origin)
-    by_floor = F.col("method") == config.scoring.stand_in
-    versions = F.when(by_floor, F.concat_ws(" ", "method", F.lit(__version__))).otherwise(model_version)
-    told = with_lineage(answers, **run.lineage(model_version=versions, data_version=data_version))
+    calendar = lake.read("calendar") if lake.exists("calendar") else None
+    answers = final_forecasts(forecasts, known, worse, calendar, config, origin, model_version)
+    told = with_lineage(answers, **run.lineage(data_version=data_version))
     if config.scoring.only is None:
         lake.write(told, "forecasts", replacing={"forecast_origin": origin})
     else:
@@ -66,7 +61,7 @@ def _to_score(run: Run, origins: list[date]) -> list[date]:
     Raises:
         ConfigError: some series are to be scored where no others are.
     """
-    there = _origins_in_forecasts(run, origins)
+    there = run.lake.holds("forecasts", "forecast_origin", origins)
     if run.config.scoring.only is not None:
         if missing := sorted(set(origins) - there):
             raise ConfigError(
@@ -75,13 +70,6 @@ def _to_score(run: Run, origins: list[date]) -> list[date]:
             )
         return origins
     return origins if len(origins) == 1 else [origin for origin in origins if origin not in there]
-
-
-def _origins_in_forecasts(run: Run, origins: list[date]) -> set[date]:
-    if not run.lake.exists("forecasts"):
-        return set()
-    of_them = run.lake.read("forecasts").where(F.col("forecast_origin").isin(origins))
-    return {row["forecast_origin"] for row in rows(of_them.select("forecast_origin").distinct())}
 
 
 def _chosen(sequences: DataFrame, only: str | None) -> DataFrame:

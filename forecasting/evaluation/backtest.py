@@ -10,7 +10,7 @@ from datetime import date
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from forecasting.baselines.floors import FLOORS, Forecast, row_mean, seasonal_scale, squared_scale
@@ -61,11 +61,14 @@ def compare(
     rows = answers[0]
     for more in answers[1:]:
         rows = rows.unionByName(more)
-    targets = [shift(origin, ahead, config.series.grain) for ahead in range(1, config.forecast.horizon + 1)]
     columns = ("model", *SERIES, "forecast_origin", "target_date", "horizon", "actual", "mean")
-    return rows.withColumns(
-        {"forecast_origin": F.lit(origin), "target_date": F.element_at(F.lit(targets), F.col("horizon"))}
-    ).select(*columns, *config.forecast.quantile_columns)
+    return rows.withColumns(periods_from(origin, config)).select(*columns, *config.forecast.quantile_columns)
+
+
+def periods_from(origin: date, config: Config) -> dict[str, Column]:
+    """The columns `forecast_origin` and `target_date` of rows with a `horizon`."""
+    targets = [shift(origin, ahead, config.series.grain) for ahead in range(1, config.forecast.horizon + 1)]
+    return {"forecast_origin": F.lit(origin), "target_date": F.element_at(F.lit(targets), F.col("horizon"))}
 
 
 def floor_forecasts(sequences: DataFrame, floors: Sequence[str], config: Config, origin: date) -> DataFrame:

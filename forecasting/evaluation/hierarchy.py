@@ -16,7 +16,8 @@ from forecasting.config import Config
 from forecasting.demand.aggregate import SERIES
 from forecasting.evaluation.backtest import split
 from forecasting.evaluation.metrics import ALL
-from forecasting.hierarchy.nodes import attributes_of, lists, sum_by_node
+from forecasting.features.ragged import row_lists
+from forecasting.hierarchy.nodes import attributes_of, sum_by_node
 
 LEVEL = "level"  # the segment that tells each level of the hierarchy by itself
 _HISTORY, _WEIGHT, _MODEL = "history", "weight", "model "  # what is summed over a node: also the errors of each model
@@ -83,7 +84,7 @@ def _histories(sequences: DataFrame, attributes: tuple[str, ...], config: Config
             weight = np.stack([money, recent.sum(axis=1)], axis=1)
             for kind, values in ((_HISTORY, demand), (_WEIGHT, weight)):
                 named = {name: batch[name] for name in attributes} | {"kind": pa.repeat(kind, batch.num_rows)}
-                yield pa.RecordBatch.from_pydict(named | {"values": lists(values)})
+                yield pa.RecordBatch.from_pydict(named | {"values": row_lists(values)})
 
     schema = ", ".join(f"{name} string" for name in attributes) + ", kind string, values array<double>"
     columns = dict.fromkeys((*attributes, "first_period", "quantity", "planned_price", "price"))

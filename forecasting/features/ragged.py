@@ -46,6 +46,11 @@ def lists(values: np.ndarray, lengths: np.ndarray) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
 
 
+def row_lists(values: np.ndarray) -> pa.ListArray:
+    """The rows of an array, [n, width], as one list each."""
+    return lists(np.ascontiguousarray(values).ravel(), np.full(len(values), values.shape[1]))
+
+
 def blocks(lengths: np.ndarray, size: int, step: int = 1):
     """Series in groups of at most `size`, each with the index of their periods in a dense block that ends at the last period.
 

@@ -15,7 +15,8 @@ from forecasting.baselines.floors import FLOORS
 from forecasting.baselines.local import LocalModels
 from forecasting.config import Config
 from forecasting.evaluation.backtest import floor_forecasts, forecasts_of_each_series, split
-from forecasting.hierarchy.nodes import Level, attributes_of, lists, matrix, sum_by_node
+from forecasting.features.ragged import row_lists
+from forecasting.hierarchy.nodes import Level, attributes_of, matrix, sum_by_node
 from forecasting.models.batches import PRICE_ANNOUNCED, PROMOTION_ANNOUNCED, sequence_columns
 from forecasting.models.shared import SharedRows, calendar_names, sees_years
 from forecasting.models.spec import STATIC, Inputs, ModelSpec, model_spec
@@ -53,8 +54,8 @@ def base_forecasts(
 
 
 def node_histories(sequences: DataFrame, levels: Sequence[Level], config: Config, origin: date) -> DataFrame:
-    """Demand of every node up to the origin, from its first sale on, of as many periods as any base reads: `sequences`' columns of demand, with the node as `item_id` and its
-    level as `location_id`. A period counts as seen if that of some series of the node was."""
+    """Demand of every node up to the origin, from its first sale on, of as many periods as any base reads: `sequences`' columns of demand,
+    with the node as `item_id` and its level as `location_id`. A period counts as seen if that of some series of the node was."""
     grain, horizon = config.series.grain, config.forecast.horizon
     attributes = attributes_of(levels)
     longest = min(sequences.agg(F.max("length").alias("length")).first()["length"], LONGEST)
@@ -64,9 +65,7 @@ def node_histories(sequences: DataFrame, levels: Sequence[Level], config: Config
             demand, seen = (np.nan_to_num(split(batch, grain, origin, horizon, c)[0]) for c in ("quantity", "observed"))
             both = [_of_width(values, longest) for values in (demand, seen)]
             named = {name: batch[name] for name in attributes} | {"kind": pa.repeat("history", batch.num_rows)}
-            yield pa.RecordBatch.from_pydict(named | {"values": lists(np.concatenate(both, axis=1))})
-
-    begins = np.array([shift(origin, 1 - longest, grain)], "datetime64[D]")[0]
+            yield pa.RecordBatch.from_pydict(named | {"values": row_lists(np.concatenate(both, axis=1))})
 
     def of_nodes(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in filter(len, batches):
@@ -78,7 +77,7 @@ def node_histories(sequences: DataFrame, levels: Sequence[Level], config: Config
                 {
                     "item_id": batch["node"],
                     "location_id": batch["level"],
-                    "first_period": pa.array([_later(begins, longest - n, grain) for n in begun], pa.date32()),
+                    "first_period": pa.array([shift(origin, 1 - n, grain) for n in begun], pa.date32()),
                     "length": pa.array(begun, pa.int32()),
                     "quantity": pa.array(list(quantity), pa.list_(pa.float32())),
                     "observed": pa.array([seen.astype(np.int8) for seen in observed], pa.list_(pa.int8())),
@@ -96,14 +95,11 @@ def _of_width(values: np.ndarray, width: int) -> np.ndarray:
     return np.pad(recent, ((0, 0), (width - recent.shape[1], 0)))
 
 
-def _later(first: np.datetime64, periods: int, grain: str) -> date:
-    return shift(first.astype(date), periods, grain)
-
-
 def _specification(shared: SharedRows, config: Config, origin: date, data_version: str) -> ModelSpec:
     """What a model may read of a node: its demand and the calendar of the configuration."""
     calendars = calendar_names(shared.calendar, config.features.calendar)[:1]
-    return model_spec(config, Inputs(calendars=calendars, yearly=sees_years(shared.calendar, origin)), origin, data_version)  # fmt: skip
+    inputs = Inputs(calendars=calendars, yearly=sees_years(shared.calendar, origin))
+    return model_spec(config, inputs, origin, data_version)
 
 
 def _as_series(nodes: DataFrame, inputs: Inputs, config: Config) -> DataFrame:

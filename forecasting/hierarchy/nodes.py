@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from forecasting.demand.aggregate import SERIES
+from forecasting.features.ragged import row_lists
 
 Level = Sequence[str]
 Batches = Iterator[pa.RecordBatch]
@@ -32,8 +33,7 @@ def node_keys(batch: pa.RecordBatch, level: Level) -> np.ndarray:
     """The node of each row, [n], as text: the values of the level's attributes, each behind BETWEEN; nothing for null."""
     keys = np.full(batch.num_rows, "", object)
     for name in level:
-        values = np.asarray(batch[name].to_pylist(), object)
-        keys = keys + BETWEEN + np.where(values == None, "", values)  # noqa: E711
+        keys = keys + BETWEEN + np.asarray(batch[name].fill_null("").to_pylist(), object)
     return keys
 
 
@@ -58,12 +58,6 @@ def matrix(lists: pa.ListArray) -> np.ndarray:
     values = np.zeros((len(lengths), int(lengths.max(initial=0))))
     values[np.arange(values.shape[1]) < lengths[:, None]] = flat
     return values
-
-
-def lists(values: np.ndarray) -> pa.ListArray:
-    """The rows of an array, [n, width], as lists."""
-    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).ravel()))
 
 
 def _sum_batches(levels: Sequence[Level], vectors: Callable[[Batches], Batches]) -> Callable[[Batches], Batches]:
@@ -109,6 +103,6 @@ def _summed(kind: str, level: str, keys: np.ndarray, values: np.ndarray) -> pa.R
             "kind": pa.repeat(kind, len(nodes)),
             "level": pa.repeat(level, len(nodes)),
             "node": pa.array(nodes.tolist(), pa.string()),
-            "values": lists(sums),
+            "values": row_lists(sums),
         }
     )

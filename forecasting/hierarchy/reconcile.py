@@ -16,7 +16,8 @@ from scipy.sparse import csc_matrix
 from forecasting.config import Attribute, Config
 from forecasting.demand.aggregate import SERIES
 from forecasting.errors import ConfigError
-from forecasting.hierarchy.nodes import BETWEEN, Level, attributes_of, level_name, lists, matrix, node_keys, sum_by_node
+from forecasting.features.ragged import row_lists
+from forecasting.hierarchy.nodes import BETWEEN, Level, attributes_of, level_name, matrix, node_keys, sum_by_node
 from forecasting.hierarchy.solve import multipliers
 from forecasting.inventory.distribution import period_variance
 from forecasting.lake import rows
@@ -186,7 +187,7 @@ def _adjusted(series: DataFrame, attributes: Sequence[str], nodes: Nodes, adjust
         for batch in filter(len, batches):
             mean, variance = matrix(batch["mean"]), batch["variance"].to_numpy(zero_copy_only=False)
             values = np.maximum(adjust(nodes.of(batch), mean, variance), 0.0) * matrix(batch["open"])
-            yield pa.RecordBatch.from_pydict({name: batch[name] for name in attributes} | {"values": lists(values)})
+            yield pa.RecordBatch.from_pydict({name: batch[name] for name in attributes} | {"values": row_lists(values)})
 
     schema = ", ".join(f"{name} string" for name in attributes) + ", values array<double>"
     return series.select(*attributes, "mean", "open", "variance").mapInArrow(adjusted, schema)

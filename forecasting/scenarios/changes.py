@@ -17,26 +17,12 @@ from forecasting.errors import SourceError
 from forecasting.features.calendar import FAR
 from forecasting.lake import rows
 from forecasting.models.shared import SharedRows
-from forecasting.periods import ALWAYS, position
-from forecasting.scenarios.plan import NO_PROMOTION, SELECTORS, Ahead
+from forecasting.periods import ALWAYS, periods_between, position
+from forecasting.scenarios.plan import CHANGES, NO_PROMOTION, SELECTORS, STRENGTHS, TYPES, Ahead
 
 KNOWN = ALWAYS - 1  # periods ahead by which what a plan says had been announced: before any origin
-#: What lines change, by the columns that say so. Of each, in every period the last line counts.
-CHANGES = {
-    "price": ("price", "price_change"),
-    "promotion": ("promotion",),
-    "event": ("event",),
-    "stock": ("in_stock",),
-}
-_OF_A_LINE = ("price", "price_change", "promotion", "promotion_depth", "display", "mailer", "in_stock", "event")
 _SPAN = ("starts_on", "ends_on")
-_SHARES = ("promotion_depth", "display", "mailer")  # known-future columns that a line's column of this name gives
-#: Periods from the origin to a day, in SQL.
-_AHEAD_OF = {
-    "day": "datediff({day}, DATE'{origin}')",
-    "week": "CAST(floor(datediff({day}, DATE'{origin}') / 7) AS INT)",
-    "month": "CAST(months_between(trunc({day}, 'MM'), DATE'{origin}') AS INT)",
-}
+_OF_A_LINE = tuple(column for column in TYPES if column not in (*SELECTORS, *_SPAN))
 
 
 def touched(sequences: DataFrame, plan: DataFrame, name: str, ahead: Ahead) -> DataFrame:
@@ -52,8 +38,8 @@ def touched(sequences: DataFrame, plan: DataFrame, name: str, ahead: Ahead) -> D
     Raises:
         SourceError: a line that holds for no series.
     """
-    since = {name: F.expr(_AHEAD_OF[ahead.grain].format(day=name, origin=ahead.origin)) for name in _SPAN}
-    spans = plan.withColumns({"begin": since["starts_on"], "end": since["ends_on"]})
+    begin, end = (F.expr(periods_between(f"DATE'{ahead.origin}'", name, ahead.grain)) for name in _SPAN)
+    spans = plan.withColumns({"begin": begin, "end": end})
     line = F.struct("line", "begin", "end", *_OF_A_LINE).alias("change")
     matches = [
         _joined(sequences.select(*SELECTORS), spans.where(_says(chosen)), chosen).select(*SERIES, line)
@@ -112,7 +98,7 @@ def with_plan(series: DataFrame, horizon: int) -> DataFrame:
     values = {
         "promotion": promoted(lambda *_: F.lit(1.0)),
         "promotion_periods_left": promoted(lambda line, at: line["end"] - at + 1),
-        **{name: promoted(lambda line, _, name=name: F.coalesce(line[name], F.lit(0.0))) for name in _SHARES},
+        **{name: promoted(lambda line, _, name=name: F.coalesce(line[name], F.lit(0.0))) for name in STRENGTHS},
     }
     promotions = {name: _otherwise(name, horizon, "promotion", value) for name, value in values.items()}
     promotions["promotion_kinds"] = _kinds(horizon)
@@ -169,9 +155,8 @@ def with_event(calendar: pd.DataFrame, event: str, first: date, last: date, grai
     }
     if not retail:  # as `features.calendar` tells holidays: their distance is that of a period's first day
         told |= {
-            "holidays": np.maximum(calendar["holidays"], 1) * inside + calendar["holidays"] * ~inside
-            if grain == "day"
-            else calendar["holidays"] + counted,
+            # A day is a holiday once, whatever falls on it.
+            "holidays": np.maximum(calendar["holidays"], counted) if grain == "day" else calendar["holidays"] + counted,
             "days_to_holiday": np.minimum(calendar["days_to_holiday"], to),
             "days_since_holiday": np.minimum(calendar["days_since_holiday"], since),
         }

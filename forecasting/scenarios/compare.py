@@ -18,17 +18,17 @@ def beside_baseline(
     """One row per series and period ahead.
 
     Args:
-        baseline, changed: forecasts without and with the plan, as `scoring.score.forecast` gives them. before, after: the series they were
+        baseline, changed: forecasts without and with the plan, as `scoring.methods.final_forecasts` gives them. before, after: the series they were
             made of, as `changes.comparable` and `changes.with_plan` give them.
 
     Returns:
-        Columns of `scenario_forecasts` but the scenario's name and lineage.
+        Columns of `scenario_forecasts` but the scenario's name and the rest of lineage.
     """
     horizon, quantiles = config.forecast.horizon, config.forecast.quantile_columns
     series = after.select(*SERIES, "planned")
     for frame, name in ((before, "baseline_price"), (after, "price")):
         series = series.join(_prices(frame, name, horizon), on=list(SERIES))
-    units = changed.select(*_PERIOD, "mean", *quantiles, "method").join(
+    units = changed.select(*_PERIOD, "mean", *quantiles, "method", "model_version").join(
         baseline.select(*SERIES, "horizon", F.col("mean").alias("baseline_mean")), on=[*SERIES, "horizon"]
     )
     at = {name: F.element_at(name, F.col("horizon")) for name in ("planned", "baseline_price", "price")}
@@ -36,7 +36,7 @@ def beside_baseline(
     out = at["planned"]["stock"].isNotNull()
     sold = [F.when(out, F.lit(0.0)).otherwise(F.col(name)).alias(name) for name in ("mean", *quantiles)]
     rows = units.join(series, on=list(SERIES)).select(
-        *(*_PERIOD, "baseline_mean", *sold, "method"),
+        *(*_PERIOD, "baseline_mean", *sold, "method", "model_version"),
         at["baseline_price"].alias("baseline_price"),
         at["price"].alias("price"),
         _words(at["planned"], at["price"]).alias("changes"),

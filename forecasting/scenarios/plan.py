@@ -9,7 +9,7 @@ from datetime import date
 from typing import get_args
 
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from forecasting.config import Attribute
@@ -35,7 +35,14 @@ TYPES = {
     "in_stock": "boolean",
 }
 STRENGTHS = ("promotion_depth", "display", "mailer")
-CHANGES = ("price", "price_change", "promotion", "event", "in_stock")
+#: What lines change, by the columns that say so. Of each, in every period the last line counts.
+CHANGES = {
+    "price": ("price", "price_change"),
+    "promotion": ("promotion",),
+    "event": ("event",),
+    "stock": ("in_stock",),
+}
+_CHANGING = tuple(column for columns in CHANGES.values() for column in columns)
 _WORDS = {"date": "a day like 2026-01-31", "double": "a number", "boolean": "true or false"}
 _SELECTED = " OR ".join(f"{name} IS NOT NULL" for name in SELECTORS)
 LINE = "line"  # number of a line
@@ -44,7 +51,7 @@ _SHOWN = 5  # lines that an error quotes
 RULES = (
     *(Rule(f"required_{name}", f"{name} IS NOT NULL", f"{name} on every line", (name,)) for name in ("starts_on", "ends_on")),
     Rule("span_forward", "starts_on <= ends_on", "a first day not after the last", ("starts_on", "ends_on")),
-    Rule("some_change", f"coalesce({', '.join(f'CAST({name} AS STRING)' for name in CHANGES)}) IS NOT NULL", f"something to change: one of {', '.join(CHANGES)}"),
+    Rule("some_change", f"coalesce({', '.join(f'CAST({name} AS STRING)' for name in _CHANGING)}) IS NOT NULL", f"something to change: one of {', '.join(_CHANGING)}"),
     Rule("price_positive", "price > 0 AND price < 1e9", "a price above 0", ("price",)),
     Rule("price_left", "price_change > -1 AND price_change < 100", "a change of price above -1 (0.1: a tenth more)", ("price_change",)),
     Rule("one_price", "price IS NULL OR price_change IS NULL", "a price or a change of price, not both", ("price", "price_change")),
@@ -180,8 +187,10 @@ def _strengths_known(plan: DataFrame, name: str, sequences: DataFrame, inputs: I
                 f"Plan {name}, {strength}: expected {' or '.join(known) or 'none'}, which promotions of the data had, came {strength}, which none had: "
                 "no model has learnt what it does."
             )
-    alone = F.col("promotion").isNotNull() & (F.col("promotion") != NO_PROMOTION) & ~F.greatest(*(F.coalesce(F.col(s), F.lit(0.0)) for s in STRENGTHS)).cast("boolean")  # fmt: skip
-    if known and not inputs.kinds and not plan.where(alone).isEmpty():
+    alone = plan.where(F.col("promotion") != NO_PROMOTION)
+    for strength in STRENGTHS:
+        alone = alone.where(F.coalesce(strength, F.lit(0.0)) == 0)
+    if known and not inputs.kinds and not alone.isEmpty():
         raise SourceError(
             f"Plan {name}, promotion: expected {' or '.join(known)} beside it, since promotions of the data have no kinds, came a promotion alone."
         )
@@ -200,7 +209,8 @@ def _words(plan: DataFrame, column: str) -> set[str]:
 
 
 def _typed(column: str, kind: str) -> Rule:
-    return Rule(f"type_{column}", f"{column} IS NULL OR try_cast({column} AS {kind}) IS NOT NULL", f"{column} to be {_WORDS[kind]}", (column,))  # fmt: skip
+    expression = f"{column} IS NULL OR try_cast({column} AS {kind}) IS NOT NULL"
+    return Rule(f"type_{column}", expression, f"{column} to be {_WORDS[kind]}", (column,))
 
 
 def _refuse(plan: DataFrame, name: str, rules: Sequence[Rule]) -> None:
@@ -218,6 +228,8 @@ def _refuse(plan: DataFrame, name: str, rules: Sequence[Rule]) -> None:
         raise SourceError(f"Plan {name}: {lines}. (The header is not counted; at most {_SHOWN} lines are shown.)")
 
 
-def _quoted(columns: Sequence[str]):
-    parts = [F.concat(F.lit(f"{column} "), F.coalesce(F.col(column).cast("string"), F.lit("nothing"))) for column in columns]  # fmt: skip
-    return F.concat_ws(", ", *parts) if parts else F.lit("nothing")
+def _quoted(columns: Sequence[str]) -> Column:
+    def named(column: str) -> Column:
+        return F.concat(F.lit(f"{column} "), F.coalesce(F.col(column).cast("string"), F.lit("nothing")))
+
+    return F.concat_ws(", ", *map(named, columns)) if columns else F.lit("nothing")

@@ -1,4 +1,5 @@
-"""What forecasts each row: the model, a floor where that was seen to forecast a series better, or that the place is closed."""
+"""What forecasts each row: the model, a floor where that was seen to forecast a series better, or nothing: of what is closed, not launched or
+ended."""
 
 from __future__ import annotations
 
@@ -7,23 +8,42 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from forecasting import __version__
 from forecasting.config import Config
 from forecasting.demand.aggregate import SERIES
-from forecasting.evaluation.backtest import floor_forecasts
+from forecasting.evaluation.backtest import floor_forecasts, periods_from
 from forecasting.evaluation.value_added import reason
-from forecasting.periods import shift
+from forecasting.periods import periods_between, shift
 from forecasting.states import State
 
 CLOSED = "closed"  # method of rows on days on which a place is closed
 NOT_LAUNCHED = "not launched"  # of rows before the first day on which an item can be sold
 ENDED = "ended"  # of series that have not sold for scoring.ended_after periods
 NOTHING = (CLOSED, NOT_LAUNCHED, ENDED)  # methods that forecast 0, which is no judgement of the model
-#: Periods from a series' first one to the origin, that one included, in SQL.
-_KNOWN = {
-    "day": "datediff(DATE'{0}', first_period) + 1",
-    "week": "CAST(datediff(DATE'{0}', first_period) / 7 AS INT) + 1",
-    "month": "CAST(months_between(DATE'{0}', first_period) AS INT) + 1",
-}
+
+
+def final_forecasts(
+    forecasts: DataFrame,
+    sequences: DataFrame,
+    worse: DataFrame | None,
+    calendar: DataFrame | None,
+    config: Config,
+    origin: date,
+    model_version: str,
+) -> DataFrame:
+    """What is published of the model's forecasts: with `method`, `reason`, and the `model_version` of each row.
+
+    Args:
+        forecasts: as `scoring.score.forecast` gives them, of `sequences`. worse: as `with_fallback` takes them. calendar: bronze `calendar`; None
+            where the dataset has none.
+    """
+    answers = with_fallback(forecasts, sequences, worse, config, origin)
+    if calendar is not None:
+        answers = without_closed_days(answers, calendar, config)
+    answers = without_dead_items(answers, sequences, config, origin)
+    by_floor = F.col("method") == config.scoring.stand_in
+    version = F.when(by_floor, F.concat_ws(" ", "method", F.lit(__version__))).otherwise(model_version)
+    return answers.withColumn("model_version", version)
 
 
 def with_fallback(
@@ -47,15 +67,8 @@ def with_fallback(
         return by_model
     keys = list(SERIES)
     why = worse.select(*SERIES, reason().alias("reason"))
-    targets = [shift(origin, ahead, config.series.grain) for ahead in range(1, config.forecast.horizon + 1)]
     by_floor = floor_forecasts(sequences.join(why, on=keys, how="left_semi"), [floor], config, origin)
-    by_floor = by_floor.join(why, on=keys).withColumns(
-        {
-            "method": F.lit(floor),
-            "forecast_origin": F.lit(origin),
-            "target_date": F.element_at(F.lit(targets), F.col("horizon")),
-        }
-    )
+    by_floor = by_floor.join(why, on=keys).withColumns({"method": F.lit(floor)} | periods_from(origin, config))
     return by_model.join(why, on=keys, how="left_anti").unionByName(by_floor.select(*by_model.columns))
 
 
@@ -87,26 +100,22 @@ def without_closed_days(answers: DataFrame, calendar: DataFrame, config: Config)
 
 
 def without_dead_items(answers: DataFrame, sequences: DataFrame, config: Config, origin: date) -> DataFrame:
-    """Forecasts of 0 before the first day of an item that has not sold yet, and of series that have not sold for scoring.ended_after periods although they could.
+    """Forecasts of 0 before the first day of an item that has not sold yet, and of series that have not sold for scoring.ended_after
+    periods although they could.
 
     Args:
         answers: as `with_fallback` gives them, of `sequences`.
     """
-    unsold = (
-        F.get("state", F.lit(0)) == State.MISSING.value
-    )  # see features.launches; what sells has been launched, whatever is said
+    # Of an item that sells it does not count what is said of its launch. What has not sold: see `features.launches`.
+    unsold = F.get("state", F.lit(0)) == State.MISSING.value
     launched = unsold & (F.col("launched_on") > F.lit(shift(origin, 1, config.series.grain)))
     after, ended = config.scoring.ended_after, F.lit(False)
     if after:
-        known = F.expr(_KNOWN[config.series.grain].format(origin))
-        recent = [
-            F.slice(name, F.greatest(known - after + 1, F.lit(1)), F.lit(after)) for name in ("quantity", "observed")
-        ]
-        ended = (
-            (known >= after)
-            & ~F.exists(recent[0], lambda units: units > 0)
-            & F.exists(recent[1], lambda seen: seen == 1)
-        )
+        known = F.expr(periods_between("first_period", f"DATE'{origin}'", config.series.grain)) + 1
+        begin = F.greatest(known - after + 1, F.lit(1))
+        units, seen = (F.slice(name, begin, F.lit(after)) for name in ("quantity", "observed"))
+        sold, could_sell = F.exists(units, lambda unit: unit > 0), F.exists(seen, lambda flag: flag == 1)
+        ended = (known >= after) & ~sold & could_sell
     dead = sequences.select(
         *SERIES, F.when(launched, F.col("launched_on")).alias("_launched"), ended.alias("_ended")
     ).where(F.col("_launched").isNotNull() | F.col("_ended"))

@@ -16,20 +16,16 @@ from pyspark.sql import functions as F
 from forecasting.baselines.floors import FLOORS, Forecast
 from forecasting.config import Config
 from forecasting.evaluation.backtest import split
+from forecasting.features.ragged import row_lists
 from forecasting.models.artifact import unpack
 from forecasting.models.batches import sequence_columns
 from forecasting.models.build import see_own_gpu, use_gpu, use_threads
 from forecasting.models.shared import SharedRows
 from forecasting.models.spec import ModelSpec
-from forecasting.periods import SEASON, position, starts
+from forecasting.periods import SEASON, periods_between, position, starts
 from forecasting.scoring.predict import Predictor
 
-#: Periods from a series' first one to the origin, and the first day of the one `_before` periods after its first, in SQL.
-_SINCE_FIRST = {
-    "day": "datediff(DATE'{0}', first_period)",
-    "week": "CAST(datediff(DATE'{0}', first_period) / 7 AS INT)",
-    "month": "CAST(months_between(DATE'{0}', first_period) AS INT)",
-}
+#: First day of the period `_before` periods after a series' first one, in SQL.
 _LATER = {
     "day": "date_add(first_period, _before)",
     "week": "date_add(first_period, 7 * _before)",
@@ -96,7 +92,7 @@ def forecast_udf(artifact: bytes, shared: SharedRows, origin: date, config: Conf
             mean[~answered], quantiles[~answered] = stand_in
         values = [mean, *(quantiles[..., level] for level in range(quantiles.shape[-1]))]
         return pa.StructArray.from_arrays(
-            [*(_lists(each) for each in values), pa.array(answered)], [*names, "answered"]
+            [*(row_lists(each) for each in values), pa.array(answered)], [*names, "answered"]
         )
 
     def of_columns(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
@@ -118,17 +114,11 @@ def floor_of(batch: pa.RecordBatch, origin: date, config: Config) -> Forecast:
     return floor(history, season, config.forecast.horizon, config.forecast.quantiles)
 
 
-def _lists(values: np.ndarray) -> pa.ListArray:
-    """[rows, H] as one list a row."""
-    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).ravel()))
-
-
 def within_reach(sequences: DataFrame, spec: ModelSpec, origin: date) -> DataFrame:
     """`sequences` without the periods that the network does not read: most of a long history need not be moved."""
-    since, later = _SINCE_FIRST[spec.grain], _LATER[spec.grain]
+    since = F.expr(periods_between("first_period", f"DATE'{origin}'", spec.grain))
     # Periods before the context, and those that begin with it: what lies behind the horizon is not read either.
-    cut = sequences.withColumn("_before", F.greatest(F.lit(0), F.expr(since.format(origin)) - F.lit(spec.context - 1)))
+    cut = sequences.withColumn("_before", F.greatest(F.lit(0), since - F.lit(spec.context - 1)))
     begin, most = F.col("_before") + 1, F.lit(spec.context + spec.horizon)
     columns = {name: F.slice(name, begin, most) for name, kind in sequences.dtypes if kind.startswith("array")}
     columns |= {
@@ -136,7 +126,7 @@ def within_reach(sequences: DataFrame, spec: ModelSpec, origin: date) -> DataFra
         for name, kind in sequences.dtypes
         if kind.startswith("map")
     }
-    return cut.withColumns(columns | {"first_period": F.expr(later)}).drop("_before")
+    return cut.withColumns(columns | {"first_period": F.expr(_LATER[spec.grain])}).drop("_before")
 
 
 def spread(sequences: DataFrame) -> DataFrame:

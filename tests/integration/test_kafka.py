@@ -77,7 +77,6 @@ def test_a_session_without_the_connector_says_how_to_get_it(shop):
         shop.ingests()
 
 
-@pytest.mark.slow
 def test_messages_are_taken_once_and_corrected_ones_replaced(shop, broker, send):
     shop.describes(**topic(broker), unique=["order_id"], latest_by="recorded_at")
     # What was sent before the first run counts too.

@@ -70,7 +70,6 @@ def test_gradients_in_half_precision_lead_nearly_to_the_same(tmp_path, spark):
     assert np.linalg.norm(whole - half) < 0.02 * np.linalg.norm(whole)
 
 
-@pytest.mark.slow
 def test_what_runs_when_is_kept_on_request(tmp_path, spark):
     task = small_task(tmp_path / "traced", "training.ranks=2", "training.trace_steps=4")
     launch(task, spark)

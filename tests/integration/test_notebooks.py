@@ -9,7 +9,6 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted(Path(__file__).parents[2].joinpath("notebooks").glob("*.ipynb"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_a_notebook_runs(file, small_run, tmp_path, monkeypatch):
     monkeypatch.setenv("FORECASTING_LAKE", str(small_run.folder / "lake"))

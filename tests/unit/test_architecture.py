@@ -17,7 +17,7 @@ ALLOWED = {
     "models": set(),
     "training": {"models", "features", "runtime"},
     "baselines": {"models"},
-    "hierarchy": {"models", "baselines", "evaluation", "scoring", "demand", "inventory"},
+    "hierarchy": {"models", "features", "baselines", "evaluation", "scoring", "demand", "inventory"},
     "evaluation": {"hierarchy", "baselines", "models", "features", "training", "scoring", "demand"},
     "scoring": {"models", "features", "training", "evaluation", "demand", "baselines"},
     "scenarios": {"models", "features", "demand"},

@@ -2,7 +2,7 @@
 
 from datetime import date, timedelta
 
-from forecasting.features.launches import STILL_NEW, launches
+from forecasting.features.launches import STILL_NEW, launched_about, launches
 from forecasting.lake import rows
 
 LAST, HORIZON = date(2024, 3, 31), 14
@@ -22,7 +22,7 @@ def test_only_items_launched_about_now_that_never_sold_are_new(spark):
     products = spark.createDataFrame([*products, ("unknown", None)], "item_id string, launched_on date")
     demand = spark.createDataFrame([("sells", "s1")], "item_id string, location_id string")
     places = spark.createDataFrame([("s1",), ("s2",), ("s1",)], "location_id string")
-    found = rows(launches(products, demand, places, LAST, HORIZON, "day"))
+    found = rows(launches(launched_about(products, LAST, HORIZON, "day"), demand, places, LAST))
     new = {"soon", "today", "just begun", "at the end"}
     assert {(row["item_id"], row["location_id"]) for row in found} == {
         (item, place) for item in new for place in ("s1", "s2")
