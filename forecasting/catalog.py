@@ -111,7 +111,8 @@ class Catalog:
             return
         self._create_schema()
         if self.spark.catalog.tableExists(name):
-            registered = self.spark.sql(f"DESCRIBE DETAIL {name}").select("location").first()["location"]
+            told = self.spark.sql(f"DESCRIBE TABLE EXTENDED {name}")  # DESCRIBE DETAIL would read the table's whole log
+            registered = told.where("col_name = 'Location'").first()["data_type"]
             if _plain(registered) != _plain(path):
                 raise LakeError(
                     f"Table {name}: expected to lie at {path}, but the catalog says {registered}. "

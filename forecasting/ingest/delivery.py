@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from functools import reduce
 from typing import Any
 
@@ -76,7 +75,7 @@ def finish_whole(lake: Lake, sources: list[Whole], limits: QualityConfig, lineag
             broken.get(source.name, {}),
             delivered(source.measured),
             lake.version(source.name),
-            Days(source.measured["last_day"], gap_days(lake, source.name, source.measured)),
+            days_of(lake, source.name, source.measured),
             lineage["created_at"],
         )
         for source in sources
@@ -140,7 +139,7 @@ def deliver(
         broken,
         before.content + delivered(measured) - gone,
         version,
-        Days(_newest_day(lake, name), gap_days(lake, name, measured)),
+        days_of(lake, name, measured),
         lineage["created_at"],
     )
     try:
@@ -174,14 +173,14 @@ def broken_rules(lake: Lake, names: list[str], delivery: str) -> dict[str, dict[
     return found
 
 
-def gap_days(lake: Lake, name: str, measured: Mapping[str, Any]) -> int | None:
-    """Days between the first and the last of a delivery on which the bronze table has no row."""
-    first, last = measured["first_day"], measured["last_day"]
-    if first is None:
-        return None
-    day = F.col(SOURCES[name].day)
-    days = lake.read(name).where(day.between(F.lit(first), F.lit(last))).agg(F.count_distinct(day).alias("days"))
-    return (last - first).days + 1 - days.first()["days"]
+def days_of(lake: Lake, name: str, measured: Mapping[str, Any]) -> Days:
+    """Newest day of a bronze table as it stands, and the days between the first and the last of a delivery without a row."""
+    if SOURCES[name].day is None:
+        return Days()
+    day, first, last = F.col(SOURCES[name].day), measured["first_day"], measured["last_day"]
+    inside = F.when(day.between(F.lit(first), F.lit(last)), day)
+    found = lake.read(name).agg(F.max(day).alias("newest"), F.count_distinct(inside).alias("sold")).first()
+    return Days(found["newest"], (last - first).days + 1 - found["sold"] if first else None)
 
 
 @dataclass(frozen=True)
@@ -202,11 +201,6 @@ class _Before:
             return cls(history, version, None, Content())
         found = lake.read(name, version)
         return cls(history, version, found, _content(lake, name, history.version if done is None else version, found))
-
-
-def _newest_day(lake: Lake, name: str) -> date | None:
-    day = SOURCES[name].day
-    return lake.read(name).agg(F.max(day).alias("day")).first()["day"] if day else None
 
 
 def _id(note: Mapping[str, Any]) -> str:

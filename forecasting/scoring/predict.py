@@ -19,7 +19,7 @@ class Predictor:
         self.model, self.spec, self._shared = load_model(artifact, rows)
         self._tf, self._origin, self._batch_size = tf, origin, batch_size
         self._last = np.array([self.spec.patches - 1], np.int32)
-        self._forward = tf.function(self.model.call, jit_compile=xla)
+        self._forward = tf.function(self.model.call, autograph=False, jit_compile=xla)
 
     def predict(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
         """Forecasts of the rows of `batch` (columns `batches.sequence_columns`).

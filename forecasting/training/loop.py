@@ -231,10 +231,12 @@ class Trainer:
         self.variables = [*model.weights, *self.averages, *self.optimizer.variables]
         self._input = Ahead(self._batch, steps)
         self._levels = tf.constant(shard.spec.quantiles, tf.float32)
-        self._gradients = tf.function(self._loss_and_gradients, jit_compile=config.xla)
-        self._average = tf.function(ring.average) if ring.size > 1 else ring.average  # alone it gives back what it gets
-        self._apply = tf.function(self._apply_gradients, jit_compile=config.xla)
-        self._score = tf.function(self._validation_sums)
+        # Nothing in them asks what a tensor holds: a start need not wait until their source is rewritten in case it did.
+        self._gradients = tf.function(self._loss_and_gradients, autograph=False, jit_compile=config.xla)
+        average = tf.function(ring.average, autograph=False)
+        self._average = average if ring.size > 1 else ring.average  # alone it gives back what it gets
+        self._apply = tf.function(self._apply_gradients, autograph=False, jit_compile=config.xla)
+        self._score = tf.function(self._validation_sums, autograph=False)
 
     def resume(self, checkpoints: Checkpoints, report: Callable[[dict], None]) -> State:
         """Rank 0 reads the newest checkpoint, if any; then all ranks hold its weights, optimiser and place."""

@@ -20,8 +20,6 @@ from forecasting.contracts import TABLES
 from forecasting.runtime import start_run
 from jobs import backtest, inventory, score, train
 
-WRITTEN = ("backtest_forecasts", "backtest_metrics", "forecasts", "inventory_plan")
-
 
 def table(lake, name: str):
     """A table as pandas, by its key, without what differs from run to run."""
@@ -45,11 +43,19 @@ def with_more_sold_after(origin: date, source: Path, folder: Path) -> Path:
     return folder
 
 
-def test_the_same_run_twice_leaves_one_copy(small_run, make_config, tmp_path):
+@pytest.mark.parametrize(
+    ("jobs", "written"),  # of the others, test_cut_short
+    [
+        ((score, inventory), ("forecasts", "inventory_plan")),
+        pytest.param((backtest,), ("backtest_forecasts", "backtest_metrics"), marks=pytest.mark.slow),
+    ],
+    ids=["score", "backtest"],
+)
+def test_the_same_run_twice_leaves_one_copy(small_run, make_config, tmp_path, jobs, written):
     settings = small_run.copied_to(tmp_path)
-    for job in (backtest, score, inventory):  # of the others, test_cut_short
+    for job in jobs:
         job.execute(start_run(make_config(*settings), "again"))
-    for name in WRITTEN:
+    for name in written:
         assert_frame_equal(table(tmp_path / "lake", name), table(small_run.run.lake.folder, name), obj=name)
 
 

@@ -1,10 +1,12 @@
 """The benchmark of training and scoring on a GPU, without one."""
 
+import pytest
 from small_training import small_task
 
 from benchmarks.gpu import main
 
 
+@pytest.mark.slow
 def test_it_trains_and_scores_what_was_laid_out(tmp_path, capsys):
     task = small_task(tmp_path, "training.ranks=2")
     task.save()

@@ -78,7 +78,7 @@ KILLED, HUNG = signal.SIGKILL, signal.SIGSTOP
     ("launcher", "number"),
     [
         pytest.param("spark", KILLED, id="spark-killed"),
-        pytest.param("spark", HUNG, id="spark-hung"),
+        pytest.param("spark", HUNG, id="spark-hung", marks=pytest.mark.slow),
         pytest.param("horovodrun", KILLED, id="horovodrun-killed", marks=pytest.mark.slow),
         pytest.param("horovodrun", HUNG, id="horovodrun-hung", marks=pytest.mark.slow),
         pytest.param("elastic", KILLED, id="elastic-killed", marks=pytest.mark.slow),
@@ -176,6 +176,7 @@ except RingBroken as error:
 """
 
 
+@pytest.mark.slow
 def test_whatever_befalls_an_averaging_of_gradients_breaks_the_ring():
     told = told_by_two_ranks(UNLIKE)
     assert "[0]<stdout>:broken:" in told and "[1]<stdout>:broken:" in told

@@ -22,7 +22,7 @@ from forecasting.models.build import build_model
 from forecasting.models.shared import SharedRows
 from forecasting.models.spec import Inputs, model_spec
 from forecasting.periods import SEASON, position, shift
-from forecasting.training.loop import Ahead, Checkpoints, Spent, State, Trainer, fit, total_steps
+from forecasting.training.loop import Ahead, Checkpoints, State, Trainer, fit, total_steps
 from forecasting.training.ring import SingleRank
 from forecasting.training.shard import Shard
 
@@ -113,7 +113,6 @@ class Meeting:
 def test_all_that_a_step_changes_can_lie_on_a_gpu(shard):
     """TensorFlow keeps variables of 32-bit integers on the host, and XLA refuses a step for a GPU that reads or changes one."""
     trainer = Trainer(build_model(shard.spec, shard.shared, 1), shard, training("training.xla=true"), SingleRank(), 24)
-    trainer.train(0, Spent())
     counters = [each for each in vars(trainer).values() if isinstance(each, tf.Variable)]
     assert len(counters) == 2
     assert not [v for v in (*counters, *trainer.variables) if tf.as_dtype(v.dtype) == tf.int32]
@@ -139,7 +138,14 @@ def test_two_ranks_that_had_ended_but_for_the_artifact_end_again_together(shard,
 
 
 @pytest.mark.parametrize(
-    "changes", [{"head": "negative_binomial"}, {"head": "quantiles"}, {"members": 2}, {"mean_power": 1.5}], ids=str
+    "changes",
+    [
+        {"head": "negative_binomial"},
+        {"members": 2},
+        pytest.param({"head": "quantiles"}, marks=pytest.mark.slow),
+        pytest.param({"mean_power": 1.5}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_every_kind_of_network_learns(changes, tmp_path):
     shard = Shard(tmp_path, small_spec(**changes), small_shared(), ORIGIN)
@@ -224,6 +230,7 @@ def test_training_on_values_that_are_no_numbers_keeps_no_model(shard, tmp_path, 
         trained(shard, tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_finds_no_room_is_told_and_training_goes_on(shard, tmp_path, monkeypatch):
     seen, write = [], artifact.write_bytes
 
@@ -326,7 +333,7 @@ def test_what_breaks_while_made_ahead_is_raised_at_its_step():
         ahead.of(1)
 
 
-@pytest.mark.parametrize(("grain", "periods"), [("week", 160), ("month", 60)])
+@pytest.mark.parametrize(("grain", "periods"), [("week", 160), pytest.param("month", 60, marks=pytest.mark.slow)])
 def test_networks_of_weeks_and_months_learn_the_time_of_year(grain, periods, tmp_path):
     """Demand doubles in one half of each year: a forecast that knows it is better than the mean of the year before."""
     series, horizon, season = 32, 4, SEASON[grain]
