@@ -277,7 +277,10 @@ class ReconciliationConfig(Section):
 class InventoryConfig(Section):
     lead_time: Annotated[int, Field(ge=0)]
     review_period: Positive
+    target: Literal["cycle_service", "fill_rate", "costs"]
     service_level: Annotated[float, Field(gt=0, lt=1)]
+    holding_cost: Annotated[float, Field(gt=0)]
+    shortage_cost: Annotated[float, Field(gt=0)]
     pack_size: Annotated[float, Field(gt=0)]
     demand_correlation: Annotated[float, Field(ge=0, lt=1)]
 

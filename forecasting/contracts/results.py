@@ -249,12 +249,23 @@ INVENTORY_PLAN = Table(
         required("protection_demand", "double", "expected demand over protection_periods, units"),
         required("protection_demand_std", "double", "its standard deviation, units"),
         required("safety_stock", "double", "reorder_point - protection_demand, units"),
-        required("reorder_point", "double", "service-level quantile of demand over protection_periods, units"),
+        required(
+            "reorder_point",
+            "double",
+            "units on hand and on order up to which is ordered: least at which inventory.target is met",
+        ),
+        Column(
+            "fill_rate", "double", "expected share of demand met from stock, were it always ordered up to reorder_point"
+        ),
         required("order_quantity", "double", "units to order now"),
         required(
             "stock_out_probability", "double", "probability that demand over protection_periods exceeds the stock"
         ),
         required("stock_out_probability_after_order", "double", "the same once order_quantity is ordered"),
+        Column(
+            "expected_shortage", "double", "units by which demand over protection_periods exceeds the stock, expected"
+        ),
+        Column("expected_shortage_after_order", "double", "the same once order_quantity is ordered"),
         *LINEAGE,
     ),
     key=("item_id", "location_id", "plan_date"),

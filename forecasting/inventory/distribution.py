@@ -80,7 +80,7 @@ def sum_moments(
 
     Args:
         mean, variance: of each period ahead, [n, H].
-        periods: periods of each series' sum, [n], at least 1; past the horizon see `reach`.
+        periods: periods of each series' sum, [n], 0 or more; past the horizon see `reach`.
 
     Returns:
         mean [n], variance [n].
@@ -125,10 +125,11 @@ class CountDemand:
         mean, variance = self.mean[self._is_spread], self.variance[self._is_spread]
         return mean * mean / (variance - mean), mean / variance
 
-    def quantile(self, level: float) -> np.ndarray:
-        """Least whole number of units that demand does not exceed with probability `level`, [n]."""
+    def quantile(self, level: float | np.ndarray) -> np.ndarray:
+        """Least whole number of units that demand does not exceed with probability `level`, one or [n]: [n]."""
+        level = np.broadcast_to(level, self.mean.shape)
         found = stats.poisson.ppf(level, self.mean)
-        found[self._is_spread] = stats.nbinom.ppf(level, *self._negative_binomial())
+        found[self._is_spread] = stats.nbinom.ppf(level[self._is_spread], *self._negative_binomial())
         return np.where(self.mean > 0, found, 0.0)
 
     def exceeds(self, units: np.ndarray) -> np.ndarray:
@@ -136,3 +137,18 @@ class CountDemand:
         found = stats.poisson.sf(units, self.mean)
         found[self._is_spread] = stats.nbinom.sf(units[self._is_spread], *self._negative_binomial())
         return np.where(self.mean > 0, found, 0.0)
+
+    def shortage(self, units: np.ndarray) -> np.ndarray:
+        """Expected units by which demand is above `units`, E[(D - units)+], [n]; `units` below 0 are owed already.
+
+        Of the units of a demand above x, E[D; D > x] is the mean times the chance that as much or one less of a demand that is one sale
+        further is asked for: k P(D = k) = E[D] P(D' = k - 1), with D' of the same Poisson, or of a negative binomial whose n is greater by 1
+        (Zipkin 2000, Foundations of Inventory Management, C.2.3).
+        """
+        whole = np.floor(units)
+        found = self.mean * stats.poisson.sf(whole - 1, self.mean) - units * stats.poisson.sf(whole, self.mean)
+        spread = self._is_spread
+        number, chance = self._negative_binomial()
+        asked = self.mean[spread] * stats.nbinom.sf(whole[spread] - 1, number + 1, chance)
+        found[spread] = asked - units[spread] * stats.nbinom.sf(whole[spread], number, chance)
+        return np.maximum(found, 0.0)

@@ -15,6 +15,7 @@ from forecasting.config import Config
 from forecasting.contracts import INVENTORY_PLAN
 from forecasting.errors import LakeError
 from forecasting.inventory.distribution import CountDemand, period_variance, sum_moments
+from forecasting.inventory.targets import Coverage, order_up_to
 from forecasting.periods import DAYS, SEASON
 
 SERIES = ("item_id", "location_id")
@@ -96,11 +97,18 @@ def decide(mean: np.ndarray, quantiles: np.ndarray, terms: pd.DataFrame, config:
         n rows with the columns of `inventory_plan` from `protection_periods` on.
     """
     grain, ours = config.series.grain, config.inventory
-    days = (terms["lead_time"] + terms["review_period"]).to_numpy()
-    periods = np.maximum(np.ceil(days / DAYS[grain] - 1e-9), 1).astype(np.int32)
+    review_days = terms["review_period"].to_numpy()
+    periods, between = (
+        _whole_periods(days, grain) for days in (terms["lead_time"].to_numpy() + review_days, review_days)
+    )
     variance = period_variance(mean, quantiles, config.forecast.quantiles)
-    demand = CountDemand(*sum_moments(mean, variance, periods, ours.demand_correlation, SEASON[grain]))
-    reorder_point = demand.quantile(ours.service_level)
+
+    def over(periods: np.ndarray) -> CountDemand:
+        return CountDemand(*sum_moments(mean, variance, periods, ours.demand_correlation, SEASON[grain]))
+
+    demand = over(periods)
+    coverage = Coverage(demand, over(periods - between), review_days)
+    reorder_point = order_up_to(coverage, ours)
     position = (terms["on_hand"] + terms["on_order"]).to_numpy()
     order = packed(reorder_point - position, terms["pack_size"].to_numpy())
     return pd.DataFrame(
@@ -110,11 +118,19 @@ def decide(mean: np.ndarray, quantiles: np.ndarray, terms: pd.DataFrame, config:
             "protection_demand_std": demand.std,
             "safety_stock": reorder_point - demand.mean,
             "reorder_point": reorder_point,
+            "fill_rate": coverage.fill_rate(reorder_point),
             "order_quantity": order,
             "stock_out_probability": demand.exceeds(position),
             "stock_out_probability_after_order": demand.exceeds(position + order),
+            "expected_shortage": demand.shortage(position),
+            "expected_shortage_after_order": demand.shortage(position + order),
         }
     )
+
+
+def _whole_periods(days: np.ndarray, grain: str) -> np.ndarray:
+    """Periods that so many days reach into, one at least, [n]."""
+    return np.maximum(np.ceil(days / DAYS[grain] - 1e-9), 1).astype(np.int32)
 
 
 def packed(units: np.ndarray, pack_size: np.ndarray) -> np.ndarray:

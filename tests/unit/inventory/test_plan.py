@@ -53,6 +53,23 @@ def test_risk_falls_with_the_order_to_what_the_service_level_allows(config):
     assert (plan["stock_out_probability_after_order"] < plan["stock_out_probability"]).all()
 
 
+def test_the_order_meets_the_target_that_is_asked_for(make_config):
+    own = ("forecast.horizon=5", "forecast.quantiles=[0.1,0.5,0.9]", "inventory.service_level=0.9")
+    terms = terms_of((0, 0, 2, 1, 1.0), (4, 0, 0, 2, 1.0))
+    by_cycle, by_share = (
+        decide(*steady(2.0, 2), terms, make_config(*own, f"inventory.target={target}"))
+        for target in ("cycle_service", "fill_rate")
+    )
+    assert (by_share["fill_rate"] >= 0.9).all()
+    assert by_share["reorder_point"].tolist() == [9.0, 6.0] and by_cycle["reorder_point"].tolist() == [9.0, 7.0]
+    position = terms["on_hand"] + terms["on_order"] + by_share["order_quantity"]
+    assert (position == by_share["reorder_point"]).all()
+    # Of two periods with nothing to wait for, all that is short is short in them.
+    short = by_share["expected_shortage_after_order"][1]
+    assert by_share["fill_rate"][1] == pytest.approx(1 - short / 4.0)
+    assert (by_share["expected_shortage"] > by_share["expected_shortage_after_order"]).all()
+
+
 def test_an_interval_past_the_horizon_goes_on_with_the_last_season(config):
     mean, quantiles = steady(2.0)
     plan = decide(mean, quantiles, terms_of((0, 0, 10, 10, 1.0)), config)
