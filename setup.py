@@ -17,6 +17,7 @@ JOBS = (
     "report",
     "run",
     "maintain",
+    "simulate",
 )
 
 EXTRAS = {

@@ -285,6 +285,13 @@ class InventoryConfig(Section):
     demand_correlation: Annotated[float, Field(ge=0, lt=1)]
 
 
+class SimulationConfig(Section):
+    policies: Annotated[tuple[Literal["plan", "moving_average"], ...], Field(min_length=1)]
+    unmet: Literal["lost", "served_later"]
+    average_days: Positive
+    cover_days: Annotated[float, Field(gt=0)]
+
+
 class MaintenanceConfig(Section):
     keep_days: Positive | None
     vacuum_hours: Annotated[int, Field(ge=168)]
@@ -323,6 +330,7 @@ class Config(Section):
     scoring: ScoringConfig
     reconciliation: ReconciliationConfig
     inventory: InventoryConfig
+    simulation: SimulationConfig
     maintenance: MaintenanceConfig
     report: ReportConfig
     spark: SparkConfig

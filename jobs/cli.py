@@ -35,6 +35,7 @@ COMMANDS = JOBS | {
     "maintain": "delete old origins, compact files, and remove those of earlier versions",
     "replay": "check quarantined rows of a stream again, after the mapping or rules were mended",
     "scenario": "forecast what would sell with other prices, promotions, events or stock",
+    "simulate": "what stock policies would have come to, by the forecasts of past origins",
     "serve": "answer SQL of other programs over JDBC or ODBC, until it is stopped",
     "sql": "query the tables: one query, or Spark's SQL shell without one",
 }

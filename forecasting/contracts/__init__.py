@@ -25,6 +25,7 @@ from forecasting.contracts.results import (
     MODEL_COMPARISONS,
     RUN_STAGES,
     SCENARIO_FORECASTS,
+    STOCK_SIMULATION,
 )
 from forecasting.contracts.sources import PRODUCT_ATTRIBUTES, SALES, SOURCES, STOCK
 from forecasting.contracts.table import LINEAGE, Column, Rule, Source, Table
@@ -50,6 +51,7 @@ TABLES = {
         FORECAST_VALUE_ADDED,
         EQUATION_PARAMETERS,
         INVENTORY_PLAN,
+        STOCK_SIMULATION,
         RUN_STAGES,
     )
 }
@@ -65,6 +67,7 @@ __all__ = [
     "SEQUENCES",
     "SOURCES",
     "STOCK",
+    "STOCK_SIMULATION",
     "TABLES",
     "Column",
     "Rule",

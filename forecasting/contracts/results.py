@@ -271,6 +271,39 @@ INVENTORY_PLAN = Table(
     key=("item_id", "location_id", "plan_date"),
     skipping=("item_id", "plan_date"),
 )
+STOCK_SIMULATION = Table(
+    "stock_simulation",
+    "gold",
+    "What each stock policy would have come to, per series: past periods replayed with the orders that it would have placed.",
+    (
+        required("policy", "string", "one of simulation.policies"),
+        ITEM,
+        LOCATION,
+        Column(
+            "first_origin",
+            "date",
+            "last period before those that are counted: from the first review on at which an order could have arrived; null: none is, the lead "
+            "time is too long",
+        ),
+        required("last_period", "date", "last period that is counted"),
+        required("periods", "int", "periods that are counted"),
+        required("demand", "double", "units asked for, as far as they were sold"),
+        required("met", "double", "units of it that were in stock when asked for; met / demand is the fill rate"),
+        required("short", "double", "units that were not"),
+        required("average_stock", "double", "units left at the end of a period, on average"),
+        required("reviews", "int", "times that stock was looked at"),
+        required("reviews_short", "int", "times after which something was short before the next"),
+        required("orders", "int", "orders placed"),
+        required("units_ordered", "double", "units of these"),
+        required("holding_cost", "double", "inventory.holding_cost for each unit and day left in stock"),
+        required("shortage_cost", "double", "inventory.shortage_cost for each unit that was short"),
+        DATA_VERSION,
+        RUN,
+        CREATED_AT,
+    ),
+    key=("policy", "item_id", "location_id"),
+    skipping=("policy", "item_id"),
+)
 RUN_STAGES = Table(
     "run_stages",
     "gold",

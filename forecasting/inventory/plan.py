@@ -15,6 +15,7 @@ from forecasting.config import Config
 from forecasting.contracts import INVENTORY_PLAN
 from forecasting.errors import LakeError
 from forecasting.inventory.distribution import CountDemand, period_variance, sum_moments
+from forecasting.inventory.replay import packed
 from forecasting.inventory.targets import Coverage, order_up_to
 from forecasting.periods import DAYS, SEASON
 
@@ -43,16 +44,21 @@ def build_plan(forecasts: DataFrame, stock: DataFrame, config: Config) -> DataFr
     Raises:
         LakeError: series are forecast for different numbers of periods (when the frame is computed).
     """
-    ahead = F.struct("horizon", "mean", *config.forecast.quantile_columns)
-    series = forecasts.groupBy(*SERIES, F.col("forecast_origin").alias("plan_date")).agg(
-        F.array_sort(F.collect_list(ahead)).alias("ahead")
-    )
-    terms = _with_defaults(series.join(stock.select(*SERIES, *TERMS), on=list(SERIES), how="left"), config)
+    series = forecasts_of_series(forecasts, config)
+    terms = with_defaults(series.join(stock.select(*SERIES, *TERMS), on=list(SERIES), how="left"), config)
     schema = ", ".join(f"{column.name} {column.type}" for column in _COLUMNS)
     return terms.mapInArrow(_decide_batches(config), schema)
 
 
-def _with_defaults(series: DataFrame, config: Config) -> DataFrame:
+def forecasts_of_series(forecasts: DataFrame, config: Config) -> DataFrame:
+    """One row per series and origin, its `plan_date`, with all periods `ahead` in order: structs of `horizon`, `mean` and the quantile columns."""
+    ahead = F.struct("horizon", "mean", *config.forecast.quantile_columns)
+    by_origin = forecasts.groupBy(*SERIES, F.col("forecast_origin").alias("plan_date"))
+    return by_origin.agg(F.array_sort(F.collect_list(ahead)).alias("ahead"))
+
+
+def with_defaults(series: DataFrame, config: Config) -> DataFrame:
+    """Series with stock and ordering terms, those of the configuration where they have none of their own."""
     ours = config.inventory
     defaults = {
         "on_hand": 0.0,
@@ -96,19 +102,9 @@ def decide(mean: np.ndarray, quantiles: np.ndarray, terms: pd.DataFrame, config:
     Returns:
         n rows with the columns of `inventory_plan` from `protection_periods` on.
     """
-    grain, ours = config.series.grain, config.inventory
-    review_days = terms["review_period"].to_numpy()
-    periods, between = (
-        _whole_periods(days, grain) for days in (terms["lead_time"].to_numpy() + review_days, review_days)
-    )
-    variance = period_variance(mean, quantiles, config.forecast.quantiles)
-
-    def over(periods: np.ndarray) -> CountDemand:
-        return CountDemand(*sum_moments(mean, variance, periods, ours.demand_correlation, SEASON[grain]))
-
-    demand = over(periods)
-    coverage = Coverage(demand, over(periods - between), review_days)
-    reorder_point = order_up_to(coverage, ours)
+    periods, coverage = coverage_of(mean, quantiles, terms, config)
+    demand = coverage.protection
+    reorder_point = order_up_to(coverage, config.inventory)
     position = (terms["on_hand"] + terms["on_order"]).to_numpy()
     order = packed(reorder_point - position, terms["pack_size"].to_numpy())
     return pd.DataFrame(
@@ -128,11 +124,27 @@ def decide(mean: np.ndarray, quantiles: np.ndarray, terms: pd.DataFrame, config:
     )
 
 
-def _whole_periods(days: np.ndarray, grain: str) -> np.ndarray:
+def coverage_of(
+    mean: np.ndarray, quantiles: np.ndarray, terms: pd.DataFrame, config: Config
+) -> tuple[np.ndarray, Coverage]:
+    """Periods of each series' protection interval, [n], and what an order must last for.
+
+    Args:
+        mean, quantiles: as `decide` takes them. terms: columns `lead_time` and `review_period`.
+    """
+    grain = config.series.grain
+    review_days = terms["review_period"].to_numpy()
+    periods = whole_periods(terms["lead_time"].to_numpy() + review_days, grain)
+    lead_periods = periods - whole_periods(review_days, grain)
+    variance = period_variance(mean, quantiles, config.forecast.quantiles)
+
+    def over(periods: np.ndarray) -> CountDemand:
+        correlation = config.inventory.demand_correlation
+        return CountDemand(*sum_moments(mean, variance, periods, correlation, SEASON[grain]))
+
+    return periods, Coverage(over(periods), over(lead_periods), review_days)
+
+
+def whole_periods(days: np.ndarray, grain: str) -> np.ndarray:
     """Periods that so many days reach into, one at least, [n]."""
     return np.maximum(np.ceil(days / DAYS[grain] - 1e-9), 1).astype(np.int32)
-
-
-def packed(units: np.ndarray, pack_size: np.ndarray) -> np.ndarray:
-    """Units rounded up to whole packs; 0 where none are needed. Both and the result [n]."""
-    return np.ceil(np.maximum(units, 0.0) / pack_size - 1e-9) * pack_size

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from forecasting.contracts import INVENTORY_PLAN
-from forecasting.inventory.plan import TERMS, build_plan, decide, packed
+from forecasting.inventory.plan import TERMS, build_plan, decide
 
 ORIGIN = date(2024, 1, 31)
 HORIZON = 5
@@ -89,11 +89,6 @@ def test_more_uncertain_demand_needs_more_safety_stock(config):
     quantiles = np.stack([np.tile([8.0, 10.0, 12.0], (HORIZON, 1)), np.tile([2.0, 9.0, 20.0], (HORIZON, 1))])
     plan = decide(mean, quantiles, terms_of(*[(0, 0, 2, 1, 1.0)] * 2), config)
     assert plan["safety_stock"][1] > plan["safety_stock"][0] > 0
-
-
-def test_packed_rounds_up_and_forgives_rounding_errors():
-    units, pack = np.array([-3.0, 0.0, 0.3, 6.0, 6.1]), np.array([6.0, 6.0, 0.1, 6.0, 6.0])
-    np.testing.assert_allclose(packed(units, pack), [0, 0, 0.3, 6, 12])
 
 
 def test_the_plan_joins_terms_by_series_and_falls_back_to_the_configuration(spark, config):
