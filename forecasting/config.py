@@ -286,10 +286,11 @@ class InventoryConfig(Section):
 
 
 class SimulationConfig(Section):
+    name: Annotated[str, Field(min_length=1)]
     policies: Annotated[tuple[Literal["plan", "moving_average"], ...], Field(min_length=1)]
-    unmet: Literal["lost", "served_later"]
+    unmet: Literal["lost", "backordered"]
     average_days: Positive
-    cover_days: Annotated[float, Field(gt=0)]
+    safety_days: Annotated[float, Field(ge=0)]
 
 
 class MaintenanceConfig(Section):

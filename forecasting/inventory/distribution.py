@@ -90,12 +90,15 @@ def sum_moments(
     mean = np.where(counted, reach(mean, longest, season), 0.0)
     sigma = np.where(counted, np.sqrt(reach(variance, longest, season)), 0.0)
     # carried[t] = sum over i < t of correlation^(t - i) sigma_i
-    carried, total = np.zeros(len(sigma)), np.zeros(len(sigma))
-    for period in range(longest):
+    carried, total, expected = np.zeros(len(sigma)), np.zeros(len(sigma)), np.zeros(len(sigma))
+    for period in range(
+        longest
+    ):  # one after the other, so that a series' sum does not depend on the longest one beside it
         now = sigma[:, period]
+        expected += mean[:, period]
         total += now * (now + 2 * carried)
         carried = correlation * (carried + now)
-    return mean.sum(axis=1), total
+    return expected, total
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,11 @@ class CountDemand:
     @property
     def std(self) -> np.ndarray:
         """Standard deviation, [n]."""
-        return np.sqrt(np.maximum(self.variance, self.mean))
+        return np.where(self.mean > 0, np.sqrt(np.maximum(self.variance, self.mean)), 0.0)
 
     @property
     def _is_spread(self) -> np.ndarray:
-        return self.variance > self.mean * (1 + _EXCESS)
+        return (self.mean > 0) & (self.variance > self.mean * (1 + _EXCESS))
 
     def _negative_binomial(self) -> tuple[np.ndarray, np.ndarray]:
         """scipy's n and p of each series that has one."""

@@ -15,8 +15,7 @@ from forecasting.config import Config
 from forecasting.contracts import INVENTORY_PLAN
 from forecasting.errors import LakeError
 from forecasting.inventory.distribution import CountDemand, period_variance, sum_moments
-from forecasting.inventory.replay import packed
-from forecasting.inventory.targets import Coverage, order_up_to
+from forecasting.inventory.targets import Coverage, order_up_to, packed
 from forecasting.periods import DAYS, SEASON
 
 SERIES = ("item_id", "location_id")
@@ -44,17 +43,12 @@ def build_plan(forecasts: DataFrame, stock: DataFrame, config: Config) -> DataFr
     Raises:
         LakeError: series are forecast for different numbers of periods (when the frame is computed).
     """
-    series = forecasts_of_series(forecasts, config)
+    ahead = F.struct("horizon", "mean", *config.forecast.quantile_columns)
+    by_origin = forecasts.groupBy(*SERIES, F.col("forecast_origin").alias("plan_date"))
+    series = by_origin.agg(F.array_sort(F.collect_list(ahead)).alias("ahead"))
     terms = with_defaults(series.join(stock.select(*SERIES, *TERMS), on=list(SERIES), how="left"), config)
     schema = ", ".join(f"{column.name} {column.type}" for column in _COLUMNS)
     return terms.mapInArrow(_decide_batches(config), schema)
-
-
-def forecasts_of_series(forecasts: DataFrame, config: Config) -> DataFrame:
-    """One row per series and origin, its `plan_date`, with all periods `ahead` in order: structs of `horizon`, `mean` and the quantile columns."""
-    ahead = F.struct("horizon", "mean", *config.forecast.quantile_columns)
-    by_origin = forecasts.groupBy(*SERIES, F.col("forecast_origin").alias("plan_date"))
-    return by_origin.agg(F.array_sort(F.collect_list(ahead)).alias("ahead"))
 
 
 def with_defaults(series: DataFrame, config: Config) -> DataFrame:
@@ -142,7 +136,11 @@ def coverage_of(
         correlation = config.inventory.demand_correlation
         return CountDemand(*sum_moments(mean, variance, periods, correlation, SEASON[grain]))
 
-    return periods, Coverage(over(periods), over(lead_periods), review_days)
+    demand, before = over(periods), over(lead_periods)
+    # Of less demand no more by chance than of more: else the longer interval would be the safer one far out.
+    spread = np.divide(demand.variance, demand.mean, out=np.ones_like(demand.mean), where=demand.mean > 0)
+    before = CountDemand(before.mean, np.minimum(before.variance, np.maximum(spread, 1.0) * before.mean))
+    return periods, Coverage(demand, before, review_days)
 
 
 def whole_periods(days: np.ndarray, grain: str) -> np.ndarray:

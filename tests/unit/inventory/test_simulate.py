@@ -9,8 +9,8 @@ from scipy import stats
 
 from forecasting.contracts import STOCK_SIMULATION
 from forecasting.errors import ConfigError
-from forecasting.inventory.replay import replay
 from forecasting.inventory.simulate import simulate
+from forecasting.inventory.stock_flow import stock_flow
 
 FIRST, HISTORY, HORIZON = date(2024, 1, 1), 60, 7
 ORIGINS = [FIRST + timedelta(HISTORY - 1 + days) for days in (0, 7, 14, 21)]
@@ -23,7 +23,7 @@ def config(make_config):
     return make_config(
         "forecast.horizon=7", "forecast.quantiles=[0.1,0.5,0.9]", "scoring.origins=5", "scoring.step=7",
         "inventory.lead_time=3", "inventory.service_level=0.9", "inventory.demand_correlation=0",
-        "inventory.holding_cost=0.5", "inventory.shortage_cost=4", "simulation.average_days=14", "simulation.cover_days=10",
+        "inventory.holding_cost=0.5", "inventory.shortage_cost=4", "simulation.average_days=14", "simulation.safety_days=2",
     )  # fmt: skip
 
 
@@ -67,50 +67,63 @@ def test_orders_are_those_of_the_forecasts_of_each_origin(spark, config):
     came = demand("a")[None, HISTORY:]
     # A review a week and three days to wait: ten days, of which seven are forecast.
     levels = np.array([[stats.poisson.ppf(0.9, 10 * expected(origin, "a")) for origin in ORIGINS]])
-    done = replay(came, [0, 7, 14, 21], levels, np.array([3]), np.array([1.0]))
+    done = stock_flow(came, [0, 7, 14, 21], levels, np.array([3]), np.array([1.0]))
     row = found.loc[("plan", "a")]
-    counted = slice(7, 28)  # what was ordered first came on the fourth day; the review after that is the second
-    assert (row["first_origin"], row["last_period"], row["periods"]) == (ORIGINS[1], LAST, 21)
+    counted = slice(3, 24)  # what was ordered first came on the fourth day; three whole cycles follow
+    assert (row["first_origin"], row["last_period"], row["periods"]) == (ORIGINS[0], LAST, 21)
     assert (row["demand"], row["met"]) == (came[0, counted].sum(), done.met[0, counted].sum())
     assert row["average_stock"] == pytest.approx(done.stock[0, counted].mean())
     assert row["holding_cost"] == pytest.approx(0.5 * done.stock[0, counted].sum())
     assert row["shortage_cost"] == pytest.approx(4 * done.short[0, counted].sum())
     weeks = done.short[0, counted].reshape(3, 7).sum(axis=1)
-    assert (row["reviews"], row["reviews_short"]) == (3, (weeks > 0).sum())
-    assert (row["orders"], row["units_ordered"]) == ((done.ordered[0, 1:] > 0).sum(), done.ordered[0, 1:].sum())
+    assert (row["cycles"], row["cycles_short"]) == (3, (weeks > 0).sum())
+    assert (row["orders"], row["units_ordered"]) == ((done.ordered[0, :3] > 0).sum(), done.ordered[0, :3].sum())
 
 
-def test_the_moving_average_covers_days_of_what_was_sold_before(spark, config):
+def test_the_moving_average_covers_the_interval_and_some_days_more(spark, config):
     found = simulated(spark, config)
     sold = demand("a")
-    levels = [np.ceil(sold[: HISTORY + days][-14:].mean() * 10 - 1e-9) for days in (0, 7, 14, 21)]
-    done = replay(sold[None, HISTORY:], [0, 7, 14, 21], np.array([levels]), np.array([3]), np.array([1.0]))
-    assert found.loc[("moving_average", "a"), "met"] == done.met[0, 7:].sum()
+    levels = [np.ceil(sold[: HISTORY + days][-14:].mean() * 12 - 1e-9) for days in (0, 7, 14, 21)]
+    done = stock_flow(sold[None, HISTORY:], [0, 7, 14, 21], np.array([levels]), np.array([3]), np.array([1.0]))
+    assert found.loc[("moving_average", "a"), "met"] == done.met[0, 3:24].sum()
 
 
-def test_a_series_that_begins_later_has_nothing_ordered_before_it_is_forecast(spark, config):
+def test_a_series_begins_when_it_is_first_forecast(spark, config):
     row = simulated(spark, config).loc[("plan", "late")]
-    assert row["demand"] == demand("late")[-16:].sum() and row["periods"] == 21
-    assert row["orders"] >= 1
+    # First forecast at the third origin, 14 days on; what is ordered then comes three days later, and one whole week follows.
+    assert (row["first_origin"], row["periods"], row["cycles"], row["orders"]) == (ORIGINS[2], 7, 1, 1)
+    assert row["demand"] == demand("late")[-28:][17:24].sum()
 
 
 def test_of_a_series_whose_lead_time_is_too_long_nothing_is_counted(spark, config):
     row = simulated(spark, config).loc[("plan", "slow one")]
-    assert row["periods"] == row["demand"] == row["holding_cost"] == row["reviews"] == 0
+    assert row["periods"] == row["demand"] == row["holding_cost"] == row["cycles"] == 0
     assert row["first_origin"] is None
 
 
-def test_what_came_later_changes_nothing(spark, config):
-    """Of sales after the third origin, at which the replay ends, three times as much."""
+def test_what_came_later_changes_no_order(spark, config):
+    """Of sales after the second origin three times as much: the orders of the two origins up to there stay."""
+    later = HISTORY + 7
 
     def more(values):
-        return np.where(np.arange(len(values)) < len(values) - 14, values, 3 * values)
+        return np.where(np.arange(len(values)) < later, values, 3 * values)
 
-    before, after = (simulated(spark, config, changed, ORIGINS[:2], ORIGINS[2]) for changed in (lambda v: v, more))
-    assert before.loc[("plan", "a"), "periods"] == 7
-    pd.testing.assert_frame_equal(before, after)
+    before, after = (simulated(spark, config, changed, ORIGINS[:3], ORIGINS[3]) for changed in (lambda v: v, more))
+    for policy in ("plan", "moving_average"):
+        mine, other = before.loc[(policy, "a")], after.loc[(policy, "a")]
+        assert mine["cycles"] == 2 and mine["demand"] < other["demand"]
+        assert mine["units_ordered"] == other["units_ordered"]
 
 
-def test_without_an_origin_before_the_end_there_is_nothing_to_replay(spark, config):
+def test_series_do_not_depend_on_those_beside_them(spark, config):
+    whole = simulated(spark, config)
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 1)
+    try:
+        pd.testing.assert_frame_equal(simulated(spark, config), whole)
+    finally:
+        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 100_000)
+
+
+def test_without_an_origin_before_the_end_there_is_nothing_to_stock_flow(spark, config):
     with pytest.raises(ConfigError, match=r"scoring\.origins: expected 2 at least"):
         simulated(spark, config, origins=[])

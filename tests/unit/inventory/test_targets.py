@@ -84,6 +84,22 @@ def test_a_share_of_demand_is_met_as_a_simulation_shows(lead, review):
     assert coverage.fill_rate(np.array([level])) == pytest.approx(met / sold.sum(), abs=0.004)
 
 
+def test_a_series_has_the_same_level_whatever_stands_beside_it(make_config):
+    """Nothing is asked for in the review period of the first; the second varies, though its mean is 0; of the third rounding is left."""
+    wanted = inventory(make_config, "target=fill_rate", "service_level=0.95")
+    mean, variance = np.array([14.0, 0.0, 14.0 + 1e-14, 500.0]), np.array([20.0, 1.0, 20.0, 900.0])
+    lead = demand([14.0, 0.0, 14.0, 250.0], [20.0, 0.7, 20.0, 450.0])
+    together = Coverage(demand(mean, variance), lead, np.ones(4))
+    level = order_up_to(together, wanted)
+    assert level[:3].tolist() == [0, 0, 0] and level[3] > 250
+    for row in range(4):
+        alone = Coverage(
+            demand(mean[[row]], variance[[row]]), demand(lead.mean[[row]], lead.variance[[row]]), np.ones(1)
+        )
+        assert order_up_to(alone, wanted) == level[row]
+    assert np.isfinite(together.protection.shortage(np.zeros(4))).all()
+
+
 def test_the_level_is_the_least_that_meets_the_target(make_config):
     protection, lead = demand(MEAN, VARIANCE), demand(MEAN / 2, VARIANCE / 2)
     coverage = Coverage(protection, lead, np.full(5, 7.0))

@@ -1,15 +1,15 @@
-"""Stock replayed period by period against a plain loop, and against what theory says of it."""
+"""Stock period by period against a plain loop, and against what theory says of it."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from forecasting.inventory.distribution import CountDemand
-from forecasting.inventory.replay import packed, replay
-from forecasting.inventory.targets import Coverage, order_up_to
+from forecasting.inventory.stock_flow import stock_flow
+from forecasting.inventory.targets import Coverage, order_up_to, packed
 
 
-def one_by_one(demand, reviews, levels, lead, pack, served_later):
+def one_by_one(demand, reviews, levels, lead, pack, backordered):
     """The same for a single series, by lists of what is on its way."""
     on_hand, owed, coming, told = levels[0], 0.0, [], []
     for now, asked in enumerate(demand):
@@ -26,27 +26,27 @@ def one_by_one(demand, reviews, levels, lead, pack, served_later):
         on_hand, owed = on_hand - late, owed - late
         met = min(asked, on_hand)
         on_hand -= met
-        owed += asked - met if served_later else 0.0
+        owed += asked - met if backordered else 0.0
         told.append((met, asked - met, on_hand))
     return np.array(told).T
 
 
-@pytest.mark.parametrize("served_later", [False, True])
-def test_many_series_at_once_are_as_one_after_the_other(served_later):
+@pytest.mark.parametrize("backordered", [False, True])
+def test_many_series_at_once_are_as_one_after_the_other(backordered):
     random = np.random.default_rng(4)
     demand, reviews = random.poisson(3.0, (6, 40)).astype(float), list(range(0, 40, 5))
     levels = random.integers(10, 40, (6, 8)).astype(float)
     lead, pack = np.array([0, 1, 4, 5, 7, 12]), np.array([1.0, 6.0, 1.0, 4.0, 1.0, 10.0])
-    found = replay(demand, reviews, levels, lead, pack, served_later)
+    found = stock_flow(demand, reviews, levels, lead, pack, backordered)
     for row in range(6):
-        expected = one_by_one(demand[row], reviews, levels[row], lead[row], pack[row], served_later)
+        expected = one_by_one(demand[row], reviews, levels[row], lead[row], pack[row], backordered)
         np.testing.assert_allclose([found.met[row], found.short[row], found.stock[row]], expected, atol=1e-9)
 
 
 def test_nothing_comes_from_nowhere():
     random = np.random.default_rng(5)
     demand, levels = random.poisson(2.0, (50, 60)).astype(float), random.integers(0, 30, (50, 12)).astype(float)
-    found = replay(demand, list(range(0, 60, 5)), levels, np.full(50, 3), np.ones(50))
+    found = stock_flow(demand, list(range(0, 60, 5)), levels, np.full(50, 3), np.ones(50))
     assert (found.met + found.short == demand).all() and (found.stock >= 0).all()
     arrived = found.ordered[:, :-1].sum(axis=1)  # those of the last review, at 55, arrive at 58
     bought = levels[:, 0] + arrived + found.ordered[:, -1]
@@ -62,7 +62,7 @@ def test_the_cost_at_the_critical_ratio_is_the_scaled_pinball_loss(make_config):
     demand = CountDemand(mean, 2.0 * mean)
     level = order_up_to(Coverage(demand, CountDemand(0 * mean, 0 * mean), np.ones(400)), config)
     came = stats.nbinom.rvs(mean, 0.5, random_state=7).astype(float)[:, None]
-    done = replay(came, [0], level[:, None], np.zeros(400, int), np.ones(400))
+    done = stock_flow(came, [0], level[:, None], np.zeros(400, int), np.ones(400))
     cost = 0.2 * done.stock[:, 0] + 1.0 * done.short[:, 0]
     ratio, missing = 1.0 / 1.2, came[:, 0] - level
     np.testing.assert_allclose(cost, 1.2 * np.maximum(ratio * missing, (ratio - 1) * missing))
@@ -79,7 +79,7 @@ def test_what_is_aimed_at_is_reached_where_demand_is_as_forecast(make_config, ta
     level = order_up_to(coverage, config)
     places = list(range(0, between * reviews, between))
     levels = np.tile(level[:, None], reviews)
-    done = replay(demand, places, levels, np.full(60, lead), np.ones(60), served_later=True)
+    done = stock_flow(demand, places, levels, np.full(60, lead), np.ones(60), backordered=True)
     if target == "fill_rate":
         assert done.met.sum() / demand.sum() == pytest.approx(coverage.fill_rate(level)[0], abs=0.003)
         assert done.met.sum() / demand.sum() >= share - 0.003

@@ -1,4 +1,4 @@
-"""What would have happened, period by period, had a policy ordered: for a batch of series at once.
+"""What stock does, period by period, where a policy orders up to a level at every review: for a batch of series at once.
 
 A period begins with what arrives. In a period of review an order is placed next, which arrives `lead` periods later. Then demand comes. n is the
 number of series, T that of periods, K that of reviews.
@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecasting.inventory.targets import packed
+
 
 @dataclass(frozen=True)
-class Replay:
+class StockFlow:
     """Units, [n, T]: `met` of a period's demand at once, `short` of it, and `stock` left at its end; `ordered` at each review, [n, K]."""
 
     met: np.ndarray
@@ -22,24 +24,24 @@ class Replay:
     ordered: np.ndarray
 
 
-def replay(
+def stock_flow(
     demand: np.ndarray,
     reviews: Sequence[int],
     levels: np.ndarray,
     lead: np.ndarray,
     pack_size: np.ndarray,
-    served_later: bool = False,
-) -> Replay:
+    backordered: bool = False,
+) -> StockFlow:
     """Orders up to a level at each review, in whole packs, from stock at the level of the first.
 
     Args:
         demand: [n, T], units, none below 0. reviews: periods of review, rising. levels: of each, [n, K], units.
         lead: periods from order to arrival, [n]. pack_size: [n], units.
-        served_later: what is missing is owed and served from the next arrivals; else it is lost.
+        backordered: what is missing is owed and served from the next arrivals; else it is lost.
     """
     series, periods = demand.shape
     every, number = np.arange(series), {period: place for place, period in enumerate(reviews)}
-    due = np.zeros((series, periods + int(lead.max(initial=0)) + 1))
+    due = np.zeros((series, periods + 1))  # the last column: what arrives behind the last period
     on_hand, on_order, owed = np.array(levels[:, 0], np.float64), np.zeros(series), np.zeros(series)
     met, stock, ordered = np.zeros(demand.shape), np.zeros(demand.shape), np.zeros(levels.shape)
     for now in range(periods):
@@ -47,18 +49,13 @@ def replay(
         if (review := number.get(now)) is not None:
             order = packed(levels[:, review] - (on_hand + on_order - owed), pack_size)
             at_once = np.where(lead == 0, order, 0.0)
-            due[every, now + lead] += order - at_once
+            due[every, np.minimum(now + lead, periods)] += order - at_once
             on_hand, on_order, ordered[:, review] = on_hand + at_once, on_order + order - at_once, order
         served = np.minimum(owed, on_hand)
         on_hand, owed = on_hand - served, owed - served
         met[:, now] = np.minimum(demand[:, now], on_hand)
         on_hand = on_hand - met[:, now]
-        if served_later:
+        if backordered:
             owed = owed + demand[:, now] - met[:, now]
         stock[:, now] = on_hand
-    return Replay(met, demand - met, stock, ordered)
-
-
-def packed(units: np.ndarray, pack_size: np.ndarray) -> np.ndarray:
-    """Units rounded up to whole packs; 0 where none are needed. Both and the result [n]."""
-    return np.ceil(np.maximum(units, 0.0) / pack_size - 1e-9) * pack_size
+    return StockFlow(met, demand - met, stock, ordered)
