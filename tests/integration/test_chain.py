@@ -23,7 +23,8 @@ from jobs import cli
 from jobs.run import STAGES, summary
 
 DELIVERED = ("locations", "sales", "products", "promotions")
-NOT_NEEDED = ("covariates", "equation_parameters", "scenario_forecasts")  # no signals, no equations compared, no plan
+#: No signals, no equations compared, no plan, no policies played through.
+NOT_NEEDED = ("covariates", "equation_parameters", "scenario_forecasts", "stock_simulation")
 WRITTEN = [name for name in TABLES if name in DELIVERED or name not in (*SOURCES, *NOT_NEEDED)]
 FORECAST_TOTALS = (
     "SELECT count(*), count(DISTINCT item_id), min(target_date), CAST(sum(mean) AS DECIMAL(18, 2)), "
