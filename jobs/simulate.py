@@ -1,4 +1,4 @@
-"""What stock policies would have come to: past periods replayed with the orders that forecasts made then would have led to.
+"""What stock policies would have come to: past periods played through with the orders that forecasts made then would have led to.
 
 spark-submit --py-files dist/forecasting.zip jobs/simulate.py --conf conf/prod.yml --set scoring.origins=13 --set scoring.step=7
 """

@@ -274,7 +274,7 @@ INVENTORY_PLAN = Table(
 STOCK_SIMULATION = Table(
     "stock_simulation",
     "gold",
-    "What each stock policy would have come to, per series: past periods replayed with the orders that it would have placed.",
+    "What each stock policy would have come to, per series: past periods played through with the orders that it would have placed.",
     (
         required("simulation", "string", "simulation.name, of which a further run takes the place"),
         required("policy", "string", "one of simulation.policies"),
@@ -297,6 +297,7 @@ STOCK_SIMULATION = Table(
         required("units_ordered", "double", "units of these"),
         required("holding_cost", "double", "inventory.holding_cost for each unit and day left in stock"),
         required("shortage_cost", "double", "inventory.shortage_cost for each unit that was short"),
+        required("model_version", "string", "versions of all models whose forecasts were ordered by, joined by commas"),
         DATA_VERSION,
         RUN,
         CREATED_AT,

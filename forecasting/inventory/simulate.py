@@ -52,11 +52,12 @@ def simulate(
         )
     ahead = F.struct("forecast_origin", "horizon", "mean", *config.forecast.quantile_columns)
     of_origins = forecasts.where(F.col("forecast_origin").isin(list(origins)))
-    told = of_origins.groupBy(*SERIES).agg(F.collect_list(ahead).alias("told"))
+    models = F.array_join(F.array_sort(F.collect_set("model_version")), ", ").alias("model_version")
+    told = of_origins.groupBy(*SERIES).agg(F.collect_list(ahead).alias("told"), models)
     history = sequences.select(*SERIES, "first_period", "quantity")
     series = with_defaults(told.join(history, on=list(SERIES)).join(stock, on=list(SERIES), how="left"), config)
     schema = ", ".join(f"{column.name} {column.type}" for column in _COLUMNS)
-    columns = (*SERIES, "told", "first_period", "quantity", "lead_time", "pack_size")
+    columns = (*SERIES, "told", "model_version", "first_period", "quantity", "lead_time", "pack_size")
     return series.select(*columns).mapInArrow(_simulated(config, list(origins), last), schema)
 
 
@@ -162,6 +163,7 @@ def _rows(
         "item_id": batch["item_id"],
         "location_id": batch["location_id"],
         "first_origin": pa.array([origins[k] if c else None for k, c in zip(begun, cycles, strict=True)], pa.date32()),
+        "model_version": batch["model_version"],
         "last_period": pa.array([last] * batch.num_rows, pa.date32()),
         "periods": counted.sum(axis=1).astype(np.int32),
         "demand": (demand * counted).sum(axis=1),

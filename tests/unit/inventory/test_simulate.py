@@ -38,13 +38,14 @@ def expected(origin: date, item: str) -> float:
 
 def simulated(spark, config, changed=lambda values: values, origins=ORIGINS, last=LAST) -> pd.DataFrame:
     forecasts = [
-        (item, "s", origin, ahead, *[expected(origin, item)] * 4)
+        (item, "s", origin, ahead, *[expected(origin, item)] * 4, f"m{ORIGINS.index(origin) // 2}")
         for item in ("a", "late", "slow one")
         for origin in ORIGINS
         for ahead in range(1, HORIZON + 1)
         if item != "late" or origin >= ORIGINS[2]
     ]
     columns = "item_id string, location_id string, forecast_origin date, horizon int, mean double, p10 double, p50 double, p90 double"
+    columns += ", model_version string"
     sequences = [(item, "s", FIRST, changed(demand(item)).tolist()) for item in ("a", "slow one")]
     sequences.append(("late", "s", ORIGINS[2] - timedelta(1), changed(demand("late"))[-16:].tolist()))
     told = simulate(
@@ -69,6 +70,7 @@ def test_orders_are_those_of_the_forecasts_of_each_origin(spark, config):
     levels = np.array([[stats.poisson.ppf(0.9, 10 * expected(origin, "a")) for origin in ORIGINS]])
     done = stock_flow(came, [0, 7, 14, 21], levels, np.array([3]), np.array([1.0]))
     row = found.loc[("plan", "a")]
+    assert row["model_version"] == "m0, m1" and found.loc[("plan", "late"), "model_version"] == "m1"
     counted = slice(3, 24)  # what was ordered first came on the fourth day; three whole cycles follow
     assert (row["first_origin"], row["last_period"], row["periods"]) == (ORIGINS[0], LAST, 21)
     assert (row["demand"], row["met"]) == (came[0, counted].sum(), done.met[0, counted].sum())
