@@ -106,7 +106,7 @@ def _cost(run: Run) -> Table:
 def _places(run: Run, figures: dict[str, Figures]) -> Table:
     table = _table("Where everything lies", "")
     table.add_column("place", overflow="fold")
-    table.add_row("tables", ", ".join(TABLES))
+    table.add_row("tables", ", ".join(filter(run.lake.exists, TABLES)))
     table.add_row("in the lake", run.lake.folder or f"{run.config.lake.catalog}.{run.config.lake.schema_}")
     table.add_row("model", f"{run.config.lake.models}/{figures['train']['model_version']}")
     table.add_row("report", figures["report"]["report"])
